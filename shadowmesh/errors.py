@@ -1,0 +1,50 @@
+"""
+Every exception ShadowMesh raises on purpose.
+
+    ShadowMeshError
+    ├── ConfigError        the configuration is wrong; names the file and the key path
+    ├── StartError         something outside the configuration stops the start (a taken port, a missing package)
+    ├── FrameError         bytes on the carrier boundary are not a frame
+    ├── ProtocolMapError   a protocol map or its descriptors cannot be used
+    └── DecodeError        bytes from the wire are not what their method promises
+
+After start nothing here is raised into a live call: errors of the mirror side are counted and logged once
+per cause where they happen.
+"""
+
+
+class ShadowMeshError(Exception):
+    """Base of all ShadowMesh exceptions."""
+
+
+class ConfigError(ShadowMeshError):
+    """
+    The configuration cannot be used; nothing has been started.
+
+    Args:
+        problem: what is wrong, one clause without a full stop.
+        source: the file (or other origin) of the configuration, empty when it has none.
+        key: path of the wrong key, for example ``experiments[0].targets[1].rate``; empty for the whole file.
+    """
+
+    def __init__(self, problem: str, *, source: str = "", key: str = "") -> None:
+        super().__init__(": ".join(part for part in (source, key, problem) if part))
+        self.problem = problem
+        self.source = source
+        self.key = key
+
+
+class StartError(ShadowMeshError):
+    """The environment does not allow the start: a taken port, a missing optional package, an endpoint of our own."""
+
+
+class FrameError(ShadowMeshError):
+    """Bytes on the carrier boundary are not a well-formed frame."""
+
+
+class ProtocolMapError(ShadowMeshError):
+    """A protocol map or the descriptors behind it cannot be used."""
+
+
+class DecodeError(ShadowMeshError):
+    """Bytes from the wire do not parse as the message their method promises."""
