@@ -41,10 +41,10 @@ def _bytes(value: object) -> object:
     return int(scaled) if isinstance(scaled, float) and scaled.is_integer() else scaled
 
 
-Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False), BeforeValidator(_seconds)]
 """A positive duration: ``500ms``, ``10s``, ``2m``, ``1h``, or a number of seconds."""
 
-ByteSize = Annotated[int, BeforeValidator(_bytes), Field(gt=0)]
+ByteSize = Annotated[int, Field(strict=True, gt=0), BeforeValidator(_bytes)]
 """A positive size: ``64KiB``, ``4MiB``, or a number of bytes."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]

@@ -18,8 +18,7 @@ ARITIES = {
 
 def test_the_methods_and_their_arities_are_those_of_the_proto() -> None:
     found = {
-        name: (method.request_streaming, method.response_streaming)
-        for name, method in inference.methods().items()
+        name: (method.request_streaming, method.response_streaming) for name, method in inference.methods().items()
     }
     assert found == ARITIES
 
@@ -68,9 +67,7 @@ def test_a_delta_and_a_response_differ_in_one_field_only() -> None:
         model="bigram",
         text="because",
         finish_reason=messages.FINISH_REASON_STOP,
-        usage=messages.Usage(
-            input_tokens=9, output_tokens=3, cached_input_tokens=4, reasoning_output_tokens=2
-        ),
+        usage=messages.Usage(input_tokens=9, output_tokens=3, cached_input_tokens=4, reasoning_output_tokens=2),
         tool_calls=[messages.ToolCall(id="c-1", name="look", arguments_json="{}")],
     )
 

@@ -1,0 +1,247 @@
+"""
+Every name ShadowMesh puts on a wire: attributes, metrics, metadata keys, and the closed sets of values.
+
+OpenTelemetry names follow semantic conventions 1.41.1, the last release that has both ``gen_ai.*`` and the new
+``rpc.*``; they are spelled out here because the constants in ``opentelemetry-semantic-conventions`` are marked
+deprecated there. Everything under ``shadowmesh.*`` is ours. No other module writes such a string.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+SCHEMA_URL = "https://opentelemetry.io/schemas/1.41.1"
+
+SCOPE_INTERCEPTOR = "shadowmesh.interceptor"
+SCOPE_PROCESSOR = "shadowmesh.processor"
+
+
+class Role(StrEnum):
+    """The two sides of a pair."""
+
+    LIVE = "live"
+    SHADOW = "shadow"
+
+
+class TargetKind(StrEnum):
+    """What a shadow target is: the model under test, or the live model reached through the shadow path."""
+
+    CANDIDATE = "candidate"
+    CONTROL = "control"
+
+
+class Decision(StrEnum):
+    """What became of one covered exchange at one target."""
+
+    MIRRORED = "mirrored"
+    NOT_SAMPLED = "not_sampled"
+    DROPPED = "dropped"
+    DISABLED = "disabled"
+
+
+class DropReason(StrEnum):
+    """Why a sampled exchange was shed (or, with ``marked``, never considered)."""
+
+    QUEUE_FULL = "queue_full"
+    CONCURRENCY_LIMIT = "concurrency_limit"
+    OVERSIZE = "oversize"
+    SHUTDOWN = "shutdown"
+    UNSUPPORTED_HANDLER = "unsupported_handler"
+    MARKED = "marked"
+
+
+class CallEnd(StrEnum):
+    """How a leg ended."""
+
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    DEADLINE = "deadline"
+    CUT = "cut"
+    SHED = "shed"
+
+
+class UsageSource(StrEnum):
+    """Where token counts come from."""
+
+    RESPONSE = "response"
+    COUNTED = "counted"
+    ESTIMATED = "estimated"
+
+
+class TokenType(StrEnum):
+    """The kinds of token a counter tells apart; cached and reasoning tokens are subsets and would count twice."""
+
+    INPUT = "input"
+    OUTPUT = "output"
+
+
+class CostSource(StrEnum):
+    """Who computed a cost."""
+
+    PROVIDER = "provider"
+    LOCAL = "local"
+    COLLECTOR = "collector"
+
+
+class Outcome(StrEnum):
+    """The one end of a pair in the processor."""
+
+    MATCHED = "matched"
+    LIVE_ONLY = "live_only"
+    SHADOW_ONLY = "shadow_only"
+    NOT_COMPARABLE = "not_comparable"
+    EVICTED = "evicted"
+
+
+class SpanOutcome(StrEnum):
+    """What the processor did with one received span."""
+
+    ACCEPTED = "accepted"
+    IGNORED = "ignored"
+    DUPLICATE = "duplicate"
+    LATE = "late"
+    REJECTED = "rejected"
+
+
+class Check(StrEnum):
+    """What is checked for equality on a pair."""
+
+    STATUS_CODE = "status_code"
+    FINISH_REASON = "finish_reason"
+    OUTPUT_EXACT = "output_exact"
+
+
+class CheckResult(StrEnum):
+    """The result of one check."""
+
+    MATCH = "match"
+    MISMATCH = "mismatch"
+    NOT_COMPARABLE = "not_comparable"
+
+
+class Direction(StrEnum):
+    """The sign of a delta, shadow minus live (histograms hold its absolute value)."""
+
+    INCREASE = "increase"
+    DECREASE = "decrease"
+    NONE = "none"
+
+
+# --- gRPC metadata -------------------------------------------------------------------------------------------
+META_ROLE = "x-shadowmesh-role"
+META_PAIR_ID = "x-shadowmesh-pair-id"
+META_INSTANCE = "x-shadowmesh-instance"
+META_TRACEPARENT = "traceparent"
+META_TRACESTATE = "tracestate"
+META_PREVIOUS_ATTEMPTS = "grpc-previous-rpc-attempts"
+
+# --- resource ------------------------------------------------------------------------------------------------
+SERVICE_NAME = "service.name"
+SERVICE_INSTANCE_ID = "service.instance.id"
+DISTRO_NAME = "telemetry.distro.name"
+DISTRO_VERSION = "telemetry.distro.version"
+
+# --- OpenTelemetry: rpc, server, error -----------------------------------------------------------------------
+RPC_SYSTEM_NAME = "rpc.system.name"
+RPC_METHOD = "rpc.method"
+RPC_RESPONSE_STATUS_CODE = "rpc.response.status_code"
+SERVER_ADDRESS = "server.address"
+SERVER_PORT = "server.port"
+ERROR_TYPE = "error.type"
+
+# --- OpenTelemetry: gen_ai -----------------------------------------------------------------------------------
+GEN_AI_OPERATION_NAME = "gen_ai.operation.name"
+GEN_AI_PROVIDER_NAME = "gen_ai.provider.name"
+GEN_AI_REQUEST_MODEL = "gen_ai.request.model"
+GEN_AI_REQUEST_STREAM = "gen_ai.request.stream"
+GEN_AI_REQUEST_MAX_TOKENS = "gen_ai.request.max_tokens"
+GEN_AI_REQUEST_SEED = "gen_ai.request.seed"
+GEN_AI_REQUEST_TEMPERATURE = "gen_ai.request.temperature"
+GEN_AI_REQUEST_TOP_P = "gen_ai.request.top_p"
+GEN_AI_REQUEST_TOP_K = "gen_ai.request.top_k"
+GEN_AI_REQUEST_STOP_SEQUENCES = "gen_ai.request.stop_sequences"
+GEN_AI_RESPONSE_ID = "gen_ai.response.id"
+GEN_AI_RESPONSE_MODEL = "gen_ai.response.model"
+GEN_AI_RESPONSE_FINISH_REASONS = "gen_ai.response.finish_reasons"
+GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK = "gen_ai.response.time_to_first_chunk"
+GEN_AI_USAGE_INPUT_TOKENS = "gen_ai.usage.input_tokens"
+GEN_AI_USAGE_OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
+GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS = "gen_ai.usage.cache_read.input_tokens"
+GEN_AI_USAGE_REASONING_OUTPUT_TOKENS = "gen_ai.usage.reasoning.output_tokens"
+GEN_AI_TOKEN_TYPE = "gen_ai.token.type"
+
+# --- ours: legs ----------------------------------------------------------------------------------------------
+ROLE = "shadowmesh.role"
+PAIR_ID = "shadowmesh.pair.id"
+PAIR_LEG_COUNT = "shadowmesh.pair.leg_count"
+PAIR_TARGETS = "shadowmesh.pair.targets"
+EXPERIMENT_NAME = "shadowmesh.experiment.name"
+EXPERIMENT_VERSION = "shadowmesh.experiment.version"
+TARGET_NAME = "shadowmesh.target.name"
+TARGET_KIND = "shadowmesh.target.kind"
+TARGET_DIGEST = "shadowmesh.target.digest"
+CONFIG_DIGEST = "shadowmesh.config.digest"
+SAMPLING_PROBABILITY = "shadowmesh.sampling.probability"
+MIRROR_DECISION = "shadowmesh.mirror.decision"
+MIRROR_DROP_REASON = "shadowmesh.mirror.drop_reason"
+MIRROR_QUEUE_TIME = "shadowmesh.mirror.queue_time"
+STREAM_MESSAGE_COUNT = "shadowmesh.stream.message_count"
+STREAM_COMPLETE = "shadowmesh.stream.complete"
+STREAM_WRITE_STALL = "shadowmesh.stream.write_stall"
+STREAM_CHUNK_GAP_P50 = "shadowmesh.stream.chunk_gap.p50"
+STREAM_CHUNK_GAP_P95 = "shadowmesh.stream.chunk_gap.p95"
+STREAM_CHUNK_GAP_MAX = "shadowmesh.stream.chunk_gap.max"
+USAGE_SOURCE = "shadowmesh.usage.source"
+EXCHANGE_INDEX = "shadowmesh.exchange.index"
+CALL_ATTEMPT = "shadowmesh.call.attempt"
+CALL_DEADLINE = "shadowmesh.call.deadline"
+CALL_END = "shadowmesh.call.end"
+CALL_CONCURRENCY = "shadowmesh.call.concurrency"
+OUTPUT_DIGEST = "shadowmesh.output.digest"
+COST_AMOUNT = "shadowmesh.cost.amount"
+COST_CURRENCY = "shadowmesh.cost.currency"
+COST_SOURCE = "shadowmesh.cost.source"
+COST_PRICING_VERSION = "shadowmesh.cost.pricing_version"
+
+# --- ours: the compare span ----------------------------------------------------------------------------------
+COMPARE_SPAN = "shadowmesh.compare"
+PAIR_OUTCOME = "shadowmesh.pair.outcome"
+PAIR_DURATION_DELTA = "shadowmesh.pair.duration.delta"
+PAIR_DURATION_RATIO = "shadowmesh.pair.duration.ratio"
+PAIR_TIME_TO_FIRST_CHUNK_DELTA = "shadowmesh.pair.time_to_first_chunk.delta"
+PAIR_TIME_TO_FIRST_CHUNK_RATIO = "shadowmesh.pair.time_to_first_chunk.ratio"
+PAIR_INPUT_TOKENS_DELTA = "shadowmesh.pair.input_tokens.delta"
+PAIR_INPUT_TOKENS_RATIO = "shadowmesh.pair.input_tokens.ratio"
+PAIR_OUTPUT_TOKENS_DELTA = "shadowmesh.pair.output_tokens.delta"
+PAIR_OUTPUT_TOKENS_RATIO = "shadowmesh.pair.output_tokens.ratio"
+PAIR_COST_DELTA = "shadowmesh.pair.cost.delta"
+PAIR_COST_RATIO = "shadowmesh.pair.cost.ratio"
+MATCH_STATUS_CODE = "shadowmesh.match.status_code"
+MATCH_FINISH_REASON = "shadowmesh.match.finish_reason"
+MATCH_OUTPUT = "shadowmesh.match.output"
+
+# --- metrics (instrument and unit are beside their use) ------------------------------------------------------
+METRIC_CALL_DURATION = "shadowmesh.call.duration"
+METRIC_CALL_TIME_TO_FIRST_CHUNK = "shadowmesh.call.time_to_first_chunk"
+METRIC_CALL_TIME_PER_OUTPUT_TOKEN = "shadowmesh.call.time_per_output_token"
+METRIC_CALL_TOKENS = "shadowmesh.call.tokens"
+METRIC_CALL_COST = "shadowmesh.call.cost"
+METRIC_CALL_OUTPUT_RATE = "shadowmesh.call.output_rate"
+METRIC_PAIRS = "shadowmesh.pairs"
+METRIC_PAIR_CHECKS = "shadowmesh.pair.checks"
+METRIC_PAIR_LAG = "shadowmesh.pair.lag"
+METRIC_PAIRING_BUFFER_SIZE = "shadowmesh.pairing.buffer.size"
+METRIC_PAIRING_BUFFER_CAPACITY = "shadowmesh.pairing.buffer.capacity"
+METRIC_PAIRING_SPANS = "shadowmesh.pairing.spans"
+METRIC_MIRROR_REQUESTS = "shadowmesh.mirror.requests"
+METRIC_MIRROR_ACTIVE = "shadowmesh.mirror.active"
+METRIC_MIRROR_QUEUE_SIZE = "shadowmesh.mirror.queue.size"
+
+# The pair.*.delta and pair.*.ratio histograms share their names with the compare span's attributes.
+
+DELTA_DIRECTION = "shadowmesh.delta.direction"
+CHECK_NAME = "shadowmesh.check.name"
+CHECK_RESULT = "shadowmesh.check.result"
+SPAN_OUTCOME = "shadowmesh.span.outcome"
+OTHER = "_OTHER"
+METRIC_OVERFLOW = "otel.metric.overflow"

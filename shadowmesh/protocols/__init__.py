@@ -1,0 +1,10 @@
+"""
+What the bytes of a call mean (pure: takes bytes and message classes, loads nothing).
+
+- ``paths``: the path language, ``usage.input_tokens`` or ``messages[*].content``, over a protobuf message.
+- ``protocol_map``: the shape of a protocol map's data file, and a map bound to message classes.
+- ``reading``: bytes of one exchange → :class:`~shadowmesh.model.Fields` and the answer itself.
+- ``exchanges``: one long call → the exchanges inside it.
+
+A method without a map is read as ``raw``: bytes, counts, times and status, and every field unknown.
+"""

@@ -1,0 +1,102 @@
+"""The bytes of one exchange → its fields and its answer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from google.protobuf.message import Message
+
+from shadowmesh.model import NO_FIELDS, Fields
+from shadowmesh.names import UsageSource
+from shadowmesh.protocols.protocol_map import MethodMap
+
+# Whoever sends the bytes also writes these into our spans, so they are cut to a size.
+_MOST_CHARACTERS = 256
+_MOST_STOPS = 16
+# OTLP holds integers in 64 bits with a sign.
+_INTEGERS = range(-(1 << 63), 1 << 63)
+_USAGE = ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_output_tokens")
+
+
+class Reading(NamedTuple):
+    """
+    What was read. ``output`` is the answer in parts (text, then tool calls), ``None`` where it is unknown; it
+    stays in this process.
+    """
+
+    fields: Fields
+    output: tuple[bytes, ...] | None
+
+
+def read(method_map: MethodMap | None, requests: Sequence[bytes], responses: Sequence[bytes]) -> Reading:
+    """Read one exchange; without a map the raw messages are the output and every field is unknown."""
+    if method_map is None:
+        return Reading(NO_FIELDS, tuple(responses))
+    first = method_map.parse_request(requests[0]) if requests else None
+    answers = [answer for answer in map(method_map.parse_response, responses) if answer is not None]
+    values: dict[str, Any] = {"operation": method_map.operation, "provider": method_map.provider}
+    if first is not None:
+        values.update(_request(method_map, first))
+    values.update(_response(method_map, answers))
+    output = _output(method_map, answers) if len(answers) == len(responses) else None
+    return Reading(Fields(**values), output)
+
+
+def _request(method_map: MethodMap, message: Message) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, path in method_map.request.items():
+        found = path.values(message)
+        if name == "stop_sequences":
+            values[name] = tuple(_text(value) for value in found[:_MOST_STOPS])
+        elif found:
+            values["request_model" if name == "model" else name] = _READERS.get(name, _integer)(found[0])
+    return values
+
+
+def _response(method_map: MethodMap, answers: list[Message]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, path in method_map.response.items():
+        if name == "text":
+            continue
+        last = next((found[-1] for answer in reversed(answers) if (found := path.values(answer))), None)
+        if last is None:
+            continue
+        if name == "finish_reason":
+            values["finish_reasons"] = (_text(method_map.finish_reasons.get(last, last)),)
+        elif name in ("id", "model"):
+            values[f"response_{name}"] = _text(last)
+        else:
+            values[name] = _integer(last)
+    if any(values.get(name) is not None for name in _USAGE):
+        values["usage_source"] = str(UsageSource.RESPONSE)
+    return values
+
+
+def _output(method_map: MethodMap, answers: list[Message]) -> tuple[bytes, ...]:
+    text = method_map.response.get("text")
+    parts = ["".join(value for answer in answers for value in text.values(answer))] if text else []
+    parts += [str(value) for path in method_map.tool_calls for answer in answers for value in path.values(answer)]
+    return tuple(part.encode() for part in parts)
+
+
+def _text(value: Any) -> str:
+    return str(value)[:_MOST_CHARACTERS]
+
+
+def _integer(value: int) -> int | None:
+    """What no span can carry is unknown, not another number."""
+    return value if value in _INTEGERS else None
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "model": _text,
+    "temperature": _number,
+    "top_p": _number,
+    "top_k": _number,
+}

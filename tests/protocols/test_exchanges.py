@@ -1,0 +1,93 @@
+"""One call → the exchanges inside it, however their answers interleave."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from support.wire import delta, last_delta, reference, request
+
+from shadowmesh.protocols.exchanges import Slice, split
+
+CONVERSE = reference("Converse")
+IDS = ("a", "b", "c")
+
+
+def test_a_method_without_a_rule_is_one_exchange() -> None:
+    whole = [Slice(None, [0], [0, 1])]
+    assert split(reference("StreamGenerate"), [request()], [delta(), last_delta()]) == whole
+    assert split(None, [b"q"], [b"a", b"b"]) == whole
+    assert split(None, [], []) == [Slice(None)]
+
+
+def test_every_request_id_is_an_exchange_in_the_order_of_the_requests() -> None:
+    responses = [delta("1", "b"), delta("1", "a"), last_delta("2", "b"), last_delta("2", "a")]
+    assert split(CONVERSE, [request("a"), request("b")], responses) == [
+        Slice("a", [0], [1, 3], ended=True),
+        Slice("b", [1], [0, 2], ended=True),
+    ]
+
+
+def test_an_exchange_without_its_last_response_has_not_ended() -> None:
+    (only,) = split(CONVERSE, [request("a")], [delta("1", "a")])
+    assert only == Slice("a", [0], [0], ended=False)
+    assert split(CONVERSE, [request("a")], []) == [Slice("a", [0], [], ended=False)]
+
+
+def test_what_comes_after_the_end_of_an_exchange_belongs_to_none() -> None:
+    (only,) = split(CONVERSE, [request("a")], [last_delta("1", "a"), delta("2", "a"), last_delta("3", "a")])
+    assert only.responses == [0]
+
+
+def test_an_answer_to_nobodys_request_belongs_to_no_exchange() -> None:
+    (only,) = split(CONVERSE, [request("a")], [delta("1", "x"), b"\xff", last_delta("2", "a")])
+    assert only == Slice("a", [0], [2], ended=True)
+
+
+def test_requests_with_one_id_are_one_exchange() -> None:
+    assert split(CONVERSE, [request("a"), request("b"), request("a")], []) == [Slice("a", [0, 2]), Slice("b", [1])]
+
+
+def test_requests_that_do_not_parse_share_the_exchange_without_an_id() -> None:
+    assert split(CONVERSE, [b"\xff", request("")], [last_delta("1", "")]) == [Slice("", [0, 1], [0], ended=True)]
+
+
+def test_a_call_in_which_nothing_was_asked_is_one_empty_exchange() -> None:
+    assert split(CONVERSE, [], [last_delta("1", "a")]) == [Slice(None)]
+
+
+@st.composite
+def interleaved(draw: st.DrawFn) -> list[tuple[str, int]]:
+    """For each exchange its answers in order, the exchanges interleaved anyhow."""
+    lengths = {key: draw(st.integers(1, 4)) for key in IDS}
+    order = draw(st.permutations([key for key in IDS for _ in range(lengths[key])]))
+    seen = dict.fromkeys(IDS, 0)
+    answers = []
+    for key in order:
+        seen[key] += 1
+        answers.append((key, lengths[key] - seen[key]))
+    return answers
+
+
+@given(st.permutations(IDS), interleaved())
+def test_any_interleaving_gives_every_exchange_the_same_answers(
+    asked: list[str], answers: list[tuple[str, int]]
+) -> None:
+    responses = [delta(f"{left}", key) if left else last_delta("0", key) for key, left in answers]
+    slices = split(CONVERSE, [request(key) for key in asked], responses)
+    assert [part.key for part in slices] == asked
+    for number, part in enumerate(slices):
+        assert part.requests == [number]
+        assert part.ended
+        assert [answers[at][0] for at in part.responses] == [part.key] * len(part.responses)
+        assert [answers[at][1] for at in part.responses] == list(range(len(part.responses)))[::-1]
+    assert sorted(at for part in slices for at in part.responses) == list(range(len(responses)))
+
+
+@given(st.lists(st.binary(max_size=20), max_size=6), st.lists(st.binary(max_size=20), max_size=6))
+def test_no_bytes_raise_and_every_request_belongs_to_exactly_one_exchange(
+    requests: list[bytes], responses: list[bytes]
+) -> None:
+    slices = split(CONVERSE, requests, responses)
+    assert sorted(at for part in slices for at in part.requests) == list(range(len(requests)))
+    answered = [at for part in slices for at in part.responses]
+    assert len(answered) == len(set(answered))

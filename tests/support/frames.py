@@ -1,0 +1,84 @@
+"""Arbitrary frames, for every kind that crosses the boundary."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from shadowmesh.mirror.frames import (
+    Abandon,
+    Begin,
+    Credit,
+    Drain,
+    Extra,
+    Frame,
+    LiveDone,
+    Outcome,
+    Reload,
+    Request,
+    RequestEnd,
+    Response,
+    State,
+)
+from shadowmesh.model import TraceContext
+from shadowmesh.policy.live_gate import Admission
+from shadowmesh.rpc import Arity
+
+CALLS = st.integers(0, 2**64 - 1)
+TIMES = st.integers(-(2**63), 2**63 - 1)
+SPAN_IDS = st.integers(0, 2**64 - 1)
+COUNTS = st.integers(0, 2**32 - 1)
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=12)
+METADATA = st.lists(st.tuples(TEXTS, st.one_of(TEXTS, st.binary(max_size=12))), max_size=4).map(tuple)
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+
+TRACES = st.builds(
+    TraceContext,
+    trace_id=st.integers(0, 2**128 - 1),
+    inbound_span_id=SPAN_IDS,
+    remote_span_id=SPAN_IDS,
+    inbound_is_ours=st.booleans(),
+    flags=st.integers(0, 255),
+    state=TEXTS,
+)
+BEGINS = st.builds(
+    Begin,
+    call=CALLS,
+    method=TEXTS,
+    arity=st.sampled_from(Arity),
+    experiment=TEXTS,
+    pair_id=st.integers(0, 2**128 - 1),
+    at_ns=TIMES,
+    wall_ns=TIMES,
+    trace=TRACES,
+    live_span_id=SPAN_IDS,
+    deadline=st.none() | FINITE,
+    # gRPC counts previous attempts in 32 bits, and this is one more.
+    attempt=st.integers(0, 2**16) | st.just(2**32),
+    metadata=METADATA,
+    admissions=st.lists(st.builds(Admission, TEXTS, FINITE, TEXTS), max_size=3).map(tuple),
+)
+
+
+@st.composite
+def _messages(draw: st.DrawFn, kind: type[Request | Response]) -> Frame:
+    times = draw(st.lists(TIMES, max_size=4))
+    kept = draw(st.booleans())
+    messages = tuple(draw(st.binary(max_size=20)) for _ in times) if kept else ()
+    return kind(draw(CALLS), tuple(times), messages, draw(COUNTS))
+
+
+BY_KIND: dict[type[Frame], st.SearchStrategy[Frame]] = {
+    Begin: BEGINS,
+    Request: _messages(Request),
+    RequestEnd: st.builds(RequestEnd, CALLS, TIMES),
+    Response: _messages(Response),
+    LiveDone: st.builds(LiveDone, CALLS, TIMES, TEXTS, TEXTS, TIMES, st.booleans()),
+    Abandon: st.builds(Abandon, CALLS, TEXTS),
+    Reload: st.builds(Reload, CALLS, st.binary(max_size=40)),
+    Drain: st.builds(Drain, CALLS, FINITE),
+    Outcome: st.builds(Outcome, CALLS, TEXTS, TEXTS),
+    Extra: st.builds(Extra, CALLS, TEXTS, TEXTS, COUNTS),
+    State: st.builds(State, CALLS, TEXTS, TEXTS, TEXTS),
+    Credit: st.builds(Credit, CALLS, COUNTS),
+}
+FRAMES: st.SearchStrategy[Frame] = st.one_of(*BY_KIND.values())

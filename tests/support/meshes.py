@@ -1,0 +1,56 @@
+"""Meshes for tests: what is mirrored, to whom, over which carrier."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+from support.servers import KINDS, is_aio
+from support.wire_carrier import WireCarrier
+
+from shadowmesh.build import Mesh
+from shadowmesh.config import Config
+from shadowmesh.testing import SpanSink
+
+CARRIERS = tuple(
+    (kind, carrier)
+    for kind in KINDS
+    for carrier in (("loop", "thread", "wire") if is_aio(kind) else ("thread", "wire"))
+)
+"""Every kind of server with every carrier it can have."""
+
+
+def config(*targets: dict[str, Any], methods: tuple[str, ...] = ("*",), **more: Any) -> Config:
+    """Return a configuration of one experiment named ``x``; ``more`` goes into it."""
+    return Config.model_validate(
+        {"experiments": [{"name": "x", "methods": list(methods), "targets": list(targets), **more}]}
+    )
+
+
+def target(address: str, name: str = "candidate", **more: Any) -> dict[str, Any]:
+    return {"name": name, "address": address, **more}
+
+
+@contextlib.contextmanager
+def running_mesh(settings: Config, carrier: str = "thread", *, grace: float = 10.0) -> Iterator[tuple[Mesh, SpanSink]]:
+    """Build a mesh over ``carrier``; leaving the block drains it within ``grace`` seconds."""
+    sink = SpanSink()
+    if carrier == "wire":
+        mesh = Mesh(settings, span_exporter=sink, make_carrier=WireCarrier)
+    else:
+        mirror = settings.mirror.model_copy(update={"carrier": carrier})
+        mesh = Mesh(settings.model_copy(update={"mirror": mirror}), span_exporter=sink)
+    try:
+        yield mesh, sink
+    finally:
+        mesh.close(grace)
+
+
+@contextlib.contextmanager
+def refusing_address() -> Iterator[str]:
+    """An address that refuses every connection: its port is taken and nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{taken.getsockname()[1]}"
