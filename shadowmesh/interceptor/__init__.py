@@ -1,0 +1,10 @@
+"""
+The way in for Python gRPC servers.
+
+- ``handlers``: the four shapes of a handler, known here and nowhere else.
+- ``sync`` and ``aio``: two thin shells that tell a tap what passes; neither wraps or inherits from the other.
+- ``context``: the stand-in for a context that shows too little of what its handler does with it.
+
+An exchange begins when our behaviour is called with the request, so a call that an interceptor before ours turned
+away was never an exchange, and is in no funnel.
+"""

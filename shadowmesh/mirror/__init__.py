@@ -1,0 +1,10 @@
+"""
+From a live call's bytes to recorded pairs.
+
+The live side and the mirror side meet at one boundary, the frames; neither can tell what carries them.
+
+Live side: ``live`` owns the gate, the funnel and the credit; a ``tap`` per call turns what passes into frames.
+Boundary: ``frames`` (records and their bytes), ``carrier`` (what moves them), with ``loop`` and ``thread``.
+Mirror side: ``engine`` keeps the open calls, ``channels`` the connections, ``shadow_call`` and ``shadow_stream``
+run the shadows, ``observation`` holds what was seen of a leg, ``legs`` turns it into legs, ``recorder`` into spans.
+"""

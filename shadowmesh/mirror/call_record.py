@@ -1,0 +1,28 @@
+"""Everything one mirrored call left behind, in one place, for whoever makes legs of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from shadowmesh.mirror.frames import Begin
+from shadowmesh.mirror.observation import Observation
+from shadowmesh.policy.experiment import ExperimentSettings
+from shadowmesh.protocols.protocol_map import MethodMap
+
+
+@dataclass(slots=True)
+class CallRecord:
+    """
+    One call: its beginning, its request messages, and what was seen of each leg.
+
+    ``requests_complete`` is false when request messages were let go; ``shadows`` is by target name, in the order of
+    the admissions, shed ones included.
+    """
+
+    begin: Begin
+    experiment: ExperimentSettings
+    method_map: MethodMap | None
+    live: Observation
+    requests: list[bytes] = field(default_factory=list)
+    requests_complete: bool = True
+    shadows: dict[str, Observation] = field(default_factory=dict)

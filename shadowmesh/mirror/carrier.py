@@ -1,0 +1,125 @@
+"""
+What moves frames between the live side and the engine.
+
+A carrier takes frames from any thread without waiting, runs the engine where it pleases, and hands frames back.
+The live side cannot tell one carrier from another.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+from pydantic import Field
+
+from shadowmesh.mirror.frames import Frame
+from shadowmesh.mirror.tap import Room
+from shadowmesh.settings import ByteSize, Settings
+
+Receive = Callable[[Frame], None]
+"""Takes one frame; never raises, never waits."""
+
+
+class MirrorSettings(Settings):
+    """
+    How captured calls get from the live side to the engine, and how much of them may wait.
+
+    Args:
+        carrier: ``loop`` runs the engine in the grpc.aio server's own loop, ``thread`` in a thread of its own;
+            ``auto`` takes ``loop`` for grpc.aio servers and ``thread`` for others.
+        queue_items: hand-overs waiting for the engine; more are shed with ``queue_full``.
+        capture_bytes: bytes of captured messages of all open exchanges; beyond, exchanges are shed.
+        max_message_bytes: a larger request message is not mirrored, a larger answer is not read.
+        max_call_bytes: the same for all messages of one call and direction together, each counted with 128 bytes more
+            than it has.
+    """
+
+    carrier: Literal["auto", "loop", "thread"] = "auto"
+    queue_items: int = Field(default=4096, ge=1, strict=True)
+    capture_bytes: ByteSize = 64 * 1024 * 1024
+    max_message_bytes: ByteSize = 4 * 1024 * 1024
+    max_call_bytes: ByteSize = 16 * 1024 * 1024
+
+
+class Consumer(Protocol):
+    """The engine, as a carrier sees it. All methods run in the loop the carrier chose."""
+
+    def feed(self, frame: Frame) -> None:
+        """Take one frame; never raises."""
+
+    async def drain(self, grace: float) -> None:
+        """Finish what is open within ``grace`` seconds, then cut it; everything is accounted for afterwards."""
+
+    async def close(self) -> None:
+        """Release channels; safe at any time and more than once."""
+
+
+MakeConsumer = Callable[[Receive], Consumer]
+"""Builds an engine that answers through the given function; called in the engine's own loop."""
+
+
+class Carrier(Protocol):
+    """
+    Moves frames. ``start`` happens at the first call that needs it, never at import and never before a fork.
+
+    Carriers are made with the frames that every engine they start must see first: the experiments in force.
+    """
+
+    def start(self) -> None:
+        """
+        Start the engine; called where live calls arrive (in their loop, if they have one), more than once.
+
+        Raises:
+            RuntimeError: the carrier needs a running loop and there is none.
+        """
+
+    def offer(self, frames: tuple[Frame, ...], room: Room) -> bool:
+        """Take the frames without waiting, or say no (before ``start`` and after the end, always no)."""
+
+    def queued(self) -> int:
+        """Return how many hand-overs wait for the engine."""
+
+    async def drain(self, grace: float) -> None:
+        """Let the engine finish within ``grace`` seconds, then end it. Safe before ``start`` and more than once."""
+
+    def drain_blocking(self, grace: float) -> None:
+        """
+        The same, from a thread without a loop.
+
+        Raises:
+            RuntimeError: the engine runs in the calling thread's loop, which waiting here would block for ever.
+        """
+
+
+class MakeCarrier(Protocol):
+    """How every carrier is made: with its engine's maker, the way back, and the frames an engine must see first."""
+
+    def __call__(
+        self, make_consumer: MakeConsumer, receive: Receive, *, first: tuple[Frame, ...], queue_items: int
+    ) -> Carrier:
+        """Make one; nothing starts yet."""
+        ...
+
+
+class Mailbox:
+    """Hand-overs that wait for the engine: bounded in items here, in bytes by the credit their senders hold."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = {Room.NEW: capacity, Room.MORE: 2 * capacity}
+        self._waiting: deque[tuple[Frame, ...]] = deque()
+
+    def put(self, frames: tuple[Frame, ...], room: Room) -> bool:
+        """Append one hand-over unless ``room`` is used up."""
+        if room is not Room.END and len(self._waiting) >= self._capacity[room]:
+            return False
+        self._waiting.append(frames)
+        return True
+
+    def take(self, most: int) -> list[tuple[Frame, ...]]:
+        """Remove and return up to ``most`` hand-overs, oldest first."""
+        # Nobody else takes, so what is counted here is still there.
+        return [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
+
+    def __len__(self) -> int:
+        return len(self._waiting)

@@ -1,0 +1,75 @@
+"""
+Connections to shadow backends: one asynchronous and one synchronous channel per target, made at first use.
+
+A channel belongs to the loop that made it, so all of this lives in the engine's loop. Retries are off: a shadow is
+sent once, and its failure is a result.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from shadowmesh.policy.experiment import TargetSettings
+from shadowmesh.rpc import Arity
+
+_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.enable_retries", 0),
+    # A target of one experiment must not share its connection with the same address elsewhere in this process.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+class Channels:
+    """The channels of one target."""
+
+    def __init__(self, target: TargetSettings) -> None:
+        self._target = target
+        self._aio: grpc.aio.Channel | None = None
+        self._sync: grpc.Channel | None = None
+        self._methods: dict[tuple[str, Arity], Any] = {}
+
+    def method(self, path: str, arity: Arity) -> Any:
+        """
+        Return the multicallable for ``path`` that takes and gives bytes: grpc.aio's where the request is one
+        message, the synchronous API's where it is a stream (see ``shadow_stream``).
+        """
+        key = (path, arity)
+        found = self._methods.get(key)
+        if found is None:
+            channel = self._sync_channel() if arity.request_streaming else self._aio_channel()
+            found = getattr(channel, arity.value)(path, request_serializer=None, response_deserializer=None)
+            self._methods[key] = found
+        return found
+
+    async def close(self) -> None:
+        """Close both; calls that still run end as cancelled."""
+        self._methods.clear()
+        asynchronous, self._aio = self._aio, None
+        synchronous, self._sync = self._sync, None
+        if asynchronous is not None:
+            await asynchronous.close()
+        if synchronous is not None:
+            synchronous.close()
+
+    def _aio_channel(self) -> grpc.aio.Channel:
+        if self._aio is None:
+            address = self._target.address
+            if self._target.tls:
+                self._aio = grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(), options=_OPTIONS)
+            else:
+                self._aio = grpc.aio.insecure_channel(address, options=_OPTIONS)
+        return self._aio
+
+    def _sync_channel(self) -> grpc.Channel:
+        if self._sync is None:
+            address = self._target.address
+            if self._target.tls:
+                self._sync = grpc.secure_channel(address, grpc.ssl_channel_credentials(), options=_OPTIONS)
+            else:
+                self._sync = grpc.insecure_channel(address, options=_OPTIONS)
+        return self._sync

@@ -1,0 +1,78 @@
+"""A shadow whose request is one message: a grpc.aio call in the engine's loop."""
+
+from __future__ import annotations
+
+import asyncio
+
+import grpc
+import grpc.aio
+
+from shadowmesh.mirror.observation import Observation
+from shadowmesh.mirror.shadow import Answer, Dispatch, conclude
+from shadowmesh.names import CallEnd
+
+
+class ShadowCall:
+    """Runs as a task from the moment the request is there."""
+
+    def __init__(self, dispatch: Dispatch) -> None:
+        self.observation = Observation(span_id=dispatch.span_id)
+        self._dispatch = dispatch
+        self._task: asyncio.Task[None] | None = None
+        self._stopped: CallEnd | None = None
+
+    def send(self, message: bytes) -> None:
+        """See :class:`~shadowmesh.mirror.shadow.Shadow`."""
+        if self._task is None:
+            # Stands if the task is cancelled before its first step; the real start overwrites it.
+            self.observation.started_ns = self._dispatch.clock()
+            self._task = asyncio.get_running_loop().create_task(self._run(message))
+            self._task.add_done_callback(self._done)
+
+    def half_close(self) -> None:
+        """A single message needs no half-close."""
+
+    def stop(self, end: CallEnd) -> None:
+        """See :class:`~shadowmesh.mirror.shadow.Shadow`."""
+        self._stopped = self._stopped or end
+        if self._task is None:
+            self.observation.started_ns = self._dispatch.clock()
+            self._conclude("CANCELLED")
+            self._dispatch.finished()
+        else:
+            self._task.cancel()
+
+    async def _run(self, message: bytes) -> None:
+        dispatch, observation = self._dispatch, self.observation
+        observation.started_ns = dispatch.clock()
+        call = dispatch.multicallable(message, timeout=dispatch.deadline, metadata=dispatch.metadata)
+        answer = Answer(observation, dispatch.max_bytes)
+        try:
+            if dispatch.arity.response_streaming:
+                async for response in call:
+                    answer.add(response, dispatch.clock())
+            else:
+                answer.add(await call, dispatch.clock())
+            status = await call.code()
+        except grpc.aio.AioRpcError as error:
+            status = error.code()
+        finally:
+            # An abandoned grpc.aio call is never collected (grpc/grpc#43462); cancelling an ended one does nothing.
+            call.cancel()
+        self._conclude(status.name if isinstance(status, grpc.StatusCode) else "UNKNOWN")
+
+    def _conclude(self, status: str) -> None:
+        conclude(
+            self.observation, status, self._dispatch.clock(), deadline=self._dispatch.deadline, stopped=self._stopped
+        )
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            # Either we were told to stop, or the loop is being taken down under us.
+            self._stopped = self._stopped or CallEnd.CUT
+            self._conclude("CANCELLED")
+        elif task.exception() is not None:
+            # Not a status from any backend: nobody can know how this leg would have ended.
+            self._conclude("")
+            self.observation.end = CallEnd.CUT
+        self._dispatch.finished()

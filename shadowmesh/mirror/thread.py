@@ -1,0 +1,93 @@
+"""
+The carrier ``thread``: the engine has a thread and a loop of its own, in the server's process.
+
+Serves every kind of server; the interpreter lock is still shared with the live calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+from shadowmesh.mirror.carrier import Consumer, Mailbox, MakeConsumer, Receive
+from shadowmesh.mirror.frames import Frame
+from shadowmesh.mirror.pump import Pump
+from shadowmesh.mirror.tap import Room
+
+_JOIN_SECONDS = 5.0
+
+
+class ThreadCarrier:
+    """Runs the engine in a daemon thread, started by the first call."""
+
+    def __init__(
+        self, make_consumer: MakeConsumer, receive: Receive, *, first: tuple[Frame, ...], queue_items: int
+    ) -> None:
+        self._make_consumer = make_consumer
+        self._receive = receive
+        self._mailbox = Mailbox(queue_items)
+        self._mailbox.put(first, Room.END)
+        self._starting = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._worker: threading.Thread | None = None
+        self._pump: Pump | None = None
+        self._consumer: Consumer | None = None
+
+    def start(self) -> None:
+        """Start the thread, once; of several live threads one starts it and the others go on at once."""
+        if self._pump is not None or not self._starting.acquire(blocking=False):
+            return
+        loop = asyncio.new_event_loop()
+        self._loop = loop
+        self._consumer = self._make_consumer(self._receive)
+        self._worker = threading.Thread(target=self._run, args=(loop,), name="shadowmesh-mirror", daemon=True)
+        self._pump = Pump(self._mailbox, self._consumer, loop)
+        self._worker.start()
+        loop.call_soon_threadsafe(self._pump.wake)
+
+    def offer(self, frames: tuple[Frame, ...], room: Room) -> bool:
+        """See :class:`~shadowmesh.mirror.carrier.Carrier`."""
+        if self._pump is None:
+            # Another live thread is starting it right now; its pump begins with a look into the mailbox.
+            return self._starting.locked() and self._mailbox.put(frames, room)
+        return self._pump.offer(frames, room, inside=False)
+
+    def queued(self) -> int:
+        """See :class:`~shadowmesh.mirror.carrier.Carrier`."""
+        return len(self._mailbox)
+
+    async def drain(self, grace: float) -> None:
+        """See :class:`~shadowmesh.mirror.carrier.Carrier`; may be awaited in any loop."""
+        if self._loop is not None and not self._loop.is_closed():
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._finish(grace), self._loop))
+            await asyncio.to_thread(self._join)
+
+    def drain_blocking(self, grace: float) -> None:
+        """See :class:`~shadowmesh.mirror.carrier.Carrier`."""
+        if self._loop is not None and not self._loop.is_closed():
+            asyncio.run_coroutine_threadsafe(self._finish(grace), self._loop).result()
+            self._join()
+
+    async def _finish(self, grace: float) -> None:
+        if self._pump is None or self._consumer is None:
+            return
+        self._pump.flush()
+        await self._consumer.drain(grace)
+        self._pump.stop()
+        self._pump.flush()
+        await self._consumer.close()
+
+    def _join(self) -> None:
+        if self._loop is None or self._worker is None or self._loop.is_closed():
+            return
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._worker.join(_JOIN_SECONDS)
+
+    @staticmethod
+    def _run(loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_forever()
+        finally:
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.close()

@@ -1,0 +1,10 @@
+"""
+Legs become spans here, and everything about our own signals lives here.
+
+- ``attributes``: one table, read both ways, between a :class:`~shadowmesh.model.Leg` and span attributes (pure).
+- ``propagation``: W3C trace context in and out of gRPC metadata.
+- ``spans``: finished OpenTelemetry spans made from recorded facts; nothing is ever an open span.
+- ``export``: the queue of whole pairs in front of the user's span exporter.
+- ``providers``: exporters and resource from settings and the standard ``OTEL_*`` variables.
+- ``counters``: per-thread tallies, the live side's counters without a lock; ``metrics`` publishes them.
+"""

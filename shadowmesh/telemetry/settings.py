@@ -1,0 +1,38 @@
+"""Where our own telemetry goes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from shadowmesh.settings import Address, Seconds, Settings
+
+
+class OtlpSettings(Settings):
+    """
+    An OTLP/gRPC endpoint; what is not said here follows the standard ``OTEL_EXPORTER_OTLP_*`` variables.
+
+    Args:
+        endpoint: ``http://host:port`` in plain text, ``https://host:port`` with TLS.
+    """
+
+    endpoint: Address
+
+
+class TelemetrySettings(Settings):
+    """
+    Names and limits of our own telemetry.
+
+    Args:
+        service_name: ``service.name`` of the spans and metrics; ``OTEL_SERVICE_NAME`` where absent.
+        otlp: where to send them; where absent, what ``OTEL_TRACES_EXPORTER`` and its kin say (by default OTLP).
+        queue_pairs: pairs waiting for the exporter; more are dropped whole and counted.
+        metric_interval: seconds between two exports of the funnel; ``OTEL_METRIC_EXPORT_INTERVAL`` where absent, and
+            where that is absent too, 10 s.
+    """
+
+    service_name: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    otlp: OtlpSettings | None = None
+    queue_pairs: Annotated[int, Field(strict=True, ge=1)] = 4096
+    metric_interval: Seconds | None = None

@@ -1,0 +1,58 @@
+"""Errors of the mirror side: all are counted, each cause is logged once."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from shadowmesh.telemetry.faults import Faults
+
+
+def test_every_error_is_counted_and_its_cause_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    faults = Faults()
+    for number in range(3):
+        faults.report("engine", ValueError(f"number {number}"))
+    faults.report("recorder", ValueError("elsewhere"))
+    faults.report("engine", KeyError("another kind"))
+    faults.report("export", "queue full")
+    faults.report("export", "queue full")
+    assert faults.totals() == {
+        "engine: ValueError": 3,
+        "recorder: ValueError": 1,
+        "engine: KeyError": 1,
+        "export: queue full": 2,
+    }
+    assert [record.getMessage().partition(" (")[0] for record in caplog.records] == [
+        "engine: ValueError",
+        "recorder: ValueError",
+        "engine: KeyError",
+        "export: queue full",
+    ]
+    assert {record.levelno for record in caplog.records} == {logging.WARNING}
+    assert {record.name for record in caplog.records} == {"shadowmesh"}
+
+
+def test_an_error_that_was_raised_is_logged_with_where_it_came_from(caplog: pytest.LogCaptureFixture) -> None:
+    faults = Faults()
+    try:
+        raise RuntimeError("deep inside")
+    except RuntimeError as error:
+        faults.report("engine", error)
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert "test_faults.py" in caplog.text
+
+
+def test_causes_without_end_are_counted_but_not_all_logged(caplog: pytest.LogCaptureFixture) -> None:
+    faults = Faults()
+    for number in range(1_500):
+        faults.report("place", f"cause {number}")
+    assert len(caplog.records) == 1_000
+    assert len(faults.totals()) == 1_500
+
+
+def test_faults_of_one_mesh_are_not_those_of_another() -> None:
+    one, other = Faults(), Faults()
+    one.report("engine", "x")
+    assert other.totals() == {}
