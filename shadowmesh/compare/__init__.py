@@ -1,0 +1,5 @@
+"""
+A pair of legs becomes a comparison here; nothing else happens.
+
+- ``comparison``: the outcome of a pair, what changed from live to shadow, and which checks match.
+"""

@@ -1,0 +1,105 @@
+"""
+The ``shadowmesh.compare`` span: what a pair showed, in the trace that has both legs.
+
+Its id is a hash of the pair and the target and its time the end of the later leg, so that a replay makes
+the same span again and a trace store keeps one of them.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, SpanKind
+
+from shadowmesh import names
+from shadowmesh.model import Change, Comparison, Leg
+from shadowmesh.names import Check
+from shadowmesh.telemetry.attributes import Value
+from shadowmesh.telemetry.spans import finished_span, span_context
+
+_SCOPE = InstrumentationScope(names.SCOPE_PROCESSOR, schema_url=names.SCHEMA_URL)
+_MATCHES = (
+    (Check.STATUS_CODE, names.MATCH_STATUS_CODE),
+    (Check.FINISH_REASON, names.MATCH_FINISH_REASON),
+    (Check.OUTPUT_EXACT, names.MATCH_OUTPUT),
+)
+
+
+def compare_span(live: Leg, shadow: Leg, comparison: Comparison, resource: Resource) -> ReadableSpan:
+    """Return the span of a pair whose two legs are here: a child of the shadow leg, with links to both."""
+    ended_ns = max(live.ended_ns, shadow.ended_ns)
+    return finished_span(
+        name=names.COMPARE_SPAN,
+        kind=SpanKind.INTERNAL,
+        context=span_context(shadow.trace_id, compare_span_id(shadow.pair_id, shadow.target)),
+        parent_span_id=shadow.span_id,
+        started_ns=ended_ns,
+        ended_ns=ended_ns,
+        attributes=_attributes(shadow, comparison),
+        resource=resource,
+        scope=_SCOPE,
+        links=[Link(span_context(leg.trace_id, leg.span_id)) for leg in (live, shadow)],
+    )
+
+
+def compare_span_id(pair_id: str, target: str) -> int:
+    """Return the same id for the same pair and target, always; never 0, which is no id."""
+    digest = blake2b(f"{pair_id}\0{target}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") or 1
+
+
+def _attributes(shadow: Leg, comparison: Comparison) -> dict[str, Value]:
+    attributes: dict[str, Value] = {
+        names.PAIR_ID: shadow.pair_id,
+        names.EXPERIMENT_NAME: shadow.experiment,
+        names.TARGET_NAME: shadow.target,
+        names.PAIR_OUTCOME: str(comparison.outcome),
+    }
+    _change(attributes, comparison.duration, delta=names.PAIR_DURATION_DELTA, ratio=names.PAIR_DURATION_RATIO)
+    _change(
+        attributes,
+        comparison.time_to_first_chunk,
+        delta=names.PAIR_TIME_TO_FIRST_CHUNK_DELTA,
+        ratio=names.PAIR_TIME_TO_FIRST_CHUNK_RATIO,
+    )
+    _change(
+        attributes,
+        comparison.input_tokens,
+        delta=names.PAIR_INPUT_TOKENS_DELTA,
+        ratio=names.PAIR_INPUT_TOKENS_RATIO,
+        whole=True,
+    )
+    _change(
+        attributes,
+        comparison.output_tokens,
+        delta=names.PAIR_OUTPUT_TOKENS_DELTA,
+        ratio=names.PAIR_OUTPUT_TOKENS_RATIO,
+        whole=True,
+    )
+    _change(attributes, comparison.cost, delta=names.PAIR_COST_DELTA, ratio=names.PAIR_COST_RATIO)
+    if shadow.cost is not None:
+        # The shadow's: what the processor priced stands on no leg's span. The live cost is this minus the
+        # delta.
+        attributes[names.COST_AMOUNT] = float(shadow.cost.amount)
+        attributes[names.COST_CURRENCY] = shadow.cost.currency
+        attributes[names.COST_SOURCE] = str(shadow.cost.source)
+        if shadow.cost.pricing_version is not None:
+            attributes[names.COST_PRICING_VERSION] = shadow.cost.pricing_version
+    for check, name in _MATCHES:
+        matches = comparison.matches.get(check)
+        if matches is not None:
+            attributes[name] = matches
+    return attributes
+
+
+def _change(
+    attributes: dict[str, Value], change: Change | None, *, delta: str, ratio: str, whole: bool = False
+) -> None:
+    if change is None:
+        return
+    attributes[delta] = int(change.delta) if whole else float(change.delta)
+    if change.ratio is not None:
+        attributes[ratio] = float(change.ratio)

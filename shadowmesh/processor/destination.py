@@ -1,0 +1,114 @@
+"""One configured endpoint, with an outbox for each thing it asks for."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from opentelemetry.sdk.metrics.export import MetricsData
+from opentelemetry.sdk.trace import ReadableSpan
+
+from shadowmesh.processor.exporters import metric_sender, span_sender
+from shadowmesh.processor.forward import Forwarded, Forwarder
+from shadowmesh.processor.outbox import Outbox
+from shadowmesh.processor.receiver import METRICS_EXPORT, TRACE_EXPORT
+from shadowmesh.processor.settings import ExportSettings, QueueSettings
+from shadowmesh.telemetry.faults import Faults
+
+_SPAN_BATCH = 512
+# What a compare span holds at most is known: two dozen attributes, and texts that decode has bounded.
+_SPAN_BYTES = 4096
+
+
+class Destination:
+    """
+    Takes what the processor has for one endpoint. Made on the event loop, which its channels belong to.
+
+    Args:
+        own: whether our own signals are exported; what is forwarded is not ours.
+
+    Raises:
+        StartError: a file that the ``OTEL_EXPORTER_OTLP_*`` variables name cannot be read.
+    """
+
+    def __init__(self, settings: ExportSettings, queue: QueueSettings, *, own: bool, faults: Faults) -> None:
+        name = f"export to {settings.endpoint}"
+        self._forwarded = {
+            method
+            for method, wanted in (
+                (TRACE_EXPORT, settings.forward_spans),
+                (METRICS_EXPORT, settings.forward_metrics),
+            )
+            if wanted
+        }
+        self._spans: Outbox[ReadableSpan] | None = None
+        self._metrics: Outbox[MetricsData] | None = None
+        self._forward: Outbox[Forwarded] | None = None
+        if self._forwarded:
+            self._forward = Outbox(
+                f"{name}, forwarded",
+                Forwarder(settings),
+                items=queue.items,
+                size=queue.size,
+                batch=1,
+                faults=faults,
+            )
+        if own and settings.traces:
+            self._spans = Outbox(
+                f"{name}, spans",
+                span_sender(settings),
+                items=queue.items,
+                size=queue.size,
+                batch=_SPAN_BATCH,
+                faults=faults,
+            )
+        if own and settings.metrics:
+            self._metrics = Outbox(f"{name}, metrics", metric_sender(settings), items=1, size=1, batch=1, faults=faults)
+
+    def start(self) -> None:
+        """Start sending."""
+        for outbox in self._outboxes():
+            outbox.start()
+
+    def span(self, span: ReadableSpan) -> None:
+        """Export a compare span."""
+        if self._spans is not None:
+            self._spans.offer(span, _SPAN_BYTES)
+
+    def request(self, method: str, request: bytes) -> None:
+        """Pass a received request on, if this endpoint asked for its kind."""
+        if self._forward is not None and method in self._forwarded:
+            self._forward.offer(Forwarded(method, request), len(request))
+
+    @property
+    def wants_metrics(self) -> bool:
+        """Whether a collection would be sent now; while one is under way the next is as good, sums being sums."""
+        return self._metrics is not None and self._metrics.idle
+
+    def metrics(self, data: MetricsData) -> None:
+        """Export a collection."""
+        if self._metrics is not None:
+            self._metrics.offer(data)
+
+    async def finish(self, last: MetricsData, seconds: float) -> None:
+        """Send everything that waits, and the last metrics, within ``seconds``."""
+        deadline = asyncio.get_running_loop().time() + seconds
+
+        async def last_metrics(outbox: Outbox[MetricsData]) -> None:
+            if await outbox.drain(deadline - asyncio.get_running_loop().time()):
+                outbox.offer(last)
+                await outbox.drain(deadline - asyncio.get_running_loop().time())
+
+        waits = [outbox.drain(seconds) for outbox in (self._spans, self._forward) if outbox is not None]
+        if self._metrics is not None:
+            await asyncio.gather(last_metrics(self._metrics), *waits)
+        else:
+            await asyncio.gather(*waits)
+
+    async def close(self) -> None:
+        """Drop what waits and release everything."""
+        for outbox in self._outboxes():
+            await outbox.close()
+
+    def _outboxes(self) -> list[Outbox[Any]]:
+        return [outbox for outbox in (self._spans, self._metrics, self._forward) if outbox is not None]

@@ -1,0 +1,162 @@
+"""
+The account of every covered exchange: what the interceptors say they sent, and what became of it here.
+
+The interceptors' counters arrive as OTLP sums, one series per process and attribute set. Only growth is
+booked: a re-delivered or overtaken point adds nothing, and a restarted process starts again from 0 without
+taking anything back. The account is kept per (experiment, target).
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from shadowmesh.names import OTHER, Decision, DropReason, Outcome
+
+
+class FunnelSeries(NamedTuple):
+    """What tells two counters of ``shadowmesh.mirror.requests`` apart; empty where a sender does not say."""
+
+    instance: str
+    experiment: str
+    target: str
+    decision: str
+    reason: str = ""
+    method: str = ""
+    operation: str = ""
+
+
+class FunnelPoint(NamedTuple):
+    """One point of an interceptor's ``shadowmesh.mirror.requests``."""
+
+    series: FunnelSeries
+    cumulative: bool
+    started_ns: int
+    at_ns: int
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """
+    One target of one experiment: exchanges by decision, drops by reason, ended pairs by outcome.
+
+    ``waiting`` pairs have begun to arrive and have not ended.
+    """
+
+    experiment: str
+    target: str
+    decisions: Mapping[str, int] = field(default_factory=dict)
+    drop_reasons: Mapping[str, int] = field(default_factory=dict)
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+    waiting: int = 0
+
+    @property
+    def sent(self) -> int:
+        """Exchanges whose legs were made: the mirrored ones, and the shed ones, whose leg says so."""
+        dropped = self.decisions.get(Decision.DROPPED, 0)
+        without_legs = self.drop_reasons.get(DropReason.UNSUPPORTED_HANDLER, 0)
+        return self.decisions.get(Decision.MIRRORED, 0) + dropped - without_legs
+
+    @property
+    def missing(self) -> int:
+        """
+        Exchanges that were sent and have neither ended nor begun here: under way, or lost.
+
+        0 when all is at rest and nothing was lost. Negative while counters are older than the spans.
+        """
+        return self.sent - sum(self.outcomes.values()) - self.waiting
+
+
+class _Series:
+    __slots__ = ("at_ns", "started_ns", "value")
+
+    def __init__(self) -> None:
+        self.started_ns = 0
+        self.at_ns = -1
+        self.value = 0
+
+    def growth(self, point: FunnelPoint) -> int:
+        """Take the point in and return what it adds."""
+        restarted = point.cumulative and point.started_ns > self.started_ns
+        if point.cumulative and point.started_ns < self.started_ns:
+            return 0
+        if point.at_ns <= self.at_ns and not restarted:
+            return 0
+        grown = point.value - self.value if point.cumulative and not restarted else point.value
+        if grown < 0:
+            # The counter went back, so its process restarted and does not say since when it counts.
+            grown = point.value
+        self.started_ns, self.at_ns, self.value = point.started_ns, point.at_ns, point.value
+        return grown
+
+
+# DropReason has far fewer; the rest is what a hostile sender may add.
+_MOST_REASONS = 64
+
+
+class FunnelBook:
+    """
+    Books growth and outcomes.
+
+    Args:
+        most_series: series (and, apart from them, accounts) kept at once. Beyond it the series that was
+            silent longest is forgotten, its bookings stay; a new account is booked as ``_OTHER``.
+    """
+
+    def __init__(self, *, most_series: int = 10_000) -> None:
+        self._most = most_series
+        self._series: OrderedDict[FunnelSeries, _Series] = OrderedDict()
+        self._decisions: dict[tuple[str, str], Counter[str]] = {}
+        self._drop_reasons: dict[tuple[str, str], Counter[str]] = {}
+        self._outcomes: dict[tuple[str, str], Counter[str]] = {}
+
+    def add(self, point: FunnelPoint) -> None:
+        """Book what the point adds to its series."""
+        key = point.series
+        series = self._series.get(key)
+        if series is None:
+            series = self._series[key] = _Series()
+            if len(self._series) > self._most:
+                self._series.popitem(last=False)
+        else:
+            self._series.move_to_end(key)
+        grown = series.growth(point)
+        self._counts(self._decisions, key.experiment, key.target)[_decision(key.decision)] += grown
+        if key.decision == Decision.DROPPED:
+            reasons = self._counts(self._drop_reasons, key.experiment, key.target)
+            reasons[key.reason if key.reason in reasons or len(reasons) < _MOST_REASONS else OTHER] += grown
+
+    def ended(self, experiment: str, target: str, outcome: Outcome) -> None:
+        """Book the end of one pair."""
+        self._counts(self._outcomes, experiment, target)[outcome] += 1
+
+    def accounts(self, waiting: Mapping[tuple[str, str], int]) -> list[Account]:
+        """Return the account of every target, in order of name; ``waiting`` is :meth:`Pairing.waiting`."""
+        keys = self._decisions.keys() | self._outcomes.keys() | waiting.keys()
+        return [
+            Account(
+                experiment=experiment,
+                target=target,
+                decisions=dict(self._decisions.get((experiment, target), {})),
+                drop_reasons=dict(self._drop_reasons.get((experiment, target), {})),
+                outcomes=dict(self._outcomes.get((experiment, target), {})),
+                waiting=waiting.get((experiment, target), 0),
+            )
+            for experiment, target in sorted(keys)
+        ]
+
+    def _counts(self, book: dict[tuple[str, str], Counter[str]], experiment: str, target: str) -> Counter[str]:
+        key = (experiment, target)
+        if key not in book and len(book) >= self._most:
+            key = (OTHER, OTHER)
+        return book.setdefault(key, Counter())
+
+
+_DECISIONS = frozenset(Decision)
+
+
+def _decision(value: str) -> str:
+    return value if value in _DECISIONS else OTHER

@@ -1,0 +1,75 @@
+"""``shadowmesh processor``, as a process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from support.legs import live, shadow
+from support.otlp import TRACES, OtlpSink, call, legs_request
+
+from shadowmesh import names
+
+
+async def start(*arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "shadowmesh", "processor", *arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+
+
+def config(path: Path, **processor: object) -> str:
+    file = path / "shadowmesh.yaml"
+    file.write_text(yaml.safe_dump({"processor": processor}))
+    return str(file)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_it_says_where_it_listens_and_drains_on_a_signal(tmp_path: Path, number: signal.Signals) -> None:
+    async with OtlpSink() as sink:
+        file = config(tmp_path, listen="127.0.0.1:0", export=[{"endpoint": sink.endpoint}])
+        process = await start("--config", file)
+        assert process.stdout is not None
+        line = (await asyncio.wait_for(process.stdout.readline(), 20)).decode()
+        assert line.endswith(f"exports compare spans, metrics to {sink.endpoint}\n")
+        address = line.split("OTLP/gRPC on ")[1].split(",")[0]
+        await call(address)(TRACES, legs_request([live("p1"), shadow("p1"), live("p2")]))
+        process.send_signal(number)
+        output, errors = await asyncio.wait_for(process.communicate(), 20)
+        assert (process.returncode, output, errors) == (0, b"", b"")
+        outcomes = {
+            pair.value.string_value: point.as_int
+            for point in sink.metrics()[names.METRIC_PAIRS].sum.data_points
+            for pair in point.attributes
+            if pair.key == names.PAIR_OUTCOME
+        }
+        assert outcomes == {"matched": 1, "live_only": 1}
+
+
+@pytest.mark.parametrize(
+    ("processor", "code", "says"),
+    [
+        (
+            {"listen": "127.0.0.1:24999", "export": [{"endpoint": "http://localhost:24999"}]},
+            69,
+            "this processor itself",
+        ),
+        ({"windw": "1s"}, 64, "processor.windw"),
+    ],
+)
+async def test_what_cannot_start_says_why_in_one_line(
+    tmp_path: Path, processor: dict[str, object], code: int, says: str
+) -> None:
+    process = await start("--config", config(tmp_path, **processor))
+    output, errors = await asyncio.wait_for(process.communicate(), 20)
+    assert (process.returncode, output) == (code, b"")
+    assert says in errors.decode()
+    assert errors.decode().count("\n") == 1
