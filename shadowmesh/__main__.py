@@ -1,0 +1,5 @@
+"""``python -m shadowmesh``."""
+
+from shadowmesh.cli.main import run
+
+run()

@@ -1,0 +1,95 @@
+"""The entry point ``shadowmesh``: registers the commands and turns every error into one line and a code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from shadowmesh.cli.check_config import check_config
+from shadowmesh.cli.demo.command import demo
+from shadowmesh.cli.processor import processor
+from shadowmesh.errors import ConfigError, ShadowMeshError, StartError
+
+EX_USAGE = 64
+EX_UNAVAILABLE = 69
+EX_SOFTWARE = 70
+_EX_INTERRUPTED = 130
+# Newer releases of typer carry a click of their own, older ones import the package: what is raised tells which.
+_USAGE_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+_CODES: tuple[tuple[type[Exception], int], ...] = (
+    (ConfigError, EX_USAGE),
+    (StartError, EX_UNAVAILABLE),
+    (ShadowMeshError, EX_SOFTWARE),
+)
+
+app = typer.Typer(
+    name="shadowmesh",
+    help="Mirror live gRPC model calls to shadow backends and compare them, pair by pair.",
+    no_args_is_help=False,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"shadowmesh {version('shadowmesh')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None and not show_version:
+        raise typer.BadParameter("a command is missing; see shadowmesh --help")
+
+
+app.command()(demo)
+app.command()(processor)
+app.command("check-config")(check_config)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code; errors go to standard error, one line each."""
+    command = typer.main.get_command(app)
+    try:
+        result = command.main(
+            args=list(arguments) if arguments is not None else None, prog_name="shadowmesh", standalone_mode=False
+        )
+    except Exception as error:
+        return _explain(error)
+    except KeyboardInterrupt:
+        return _EX_INTERRUPTED
+    return result if isinstance(result, int) else 0
+
+
+def run() -> NoReturn:
+    """Run as the console script."""
+    sys.exit(main())
+
+
+def _explain(error: Exception) -> int:
+    if isinstance(error, typer.Exit):
+        return error.exit_code
+    if isinstance(error, typer.Abort):
+        return _EX_INTERRUPTED
+    if isinstance(error, _USAGE_ERROR):
+        return _complain(error.format_message(), EX_USAGE)
+    for kind, code in _CODES:
+        if isinstance(error, kind):
+            return _complain(str(error), code)
+    return _complain(f"internal error: {type(error).__name__}: {error}", EX_SOFTWARE)
+
+
+def _complain(text: str, code: int) -> int:
+    typer.echo(f"shadowmesh: {' '.join(text.split())}", err=True)
+    return code

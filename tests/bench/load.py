@@ -1,0 +1,132 @@
+"""
+The load generator: closed loops that keep so many calls in flight, or an open loop at a rate.
+
+The open loop's calls are due at random times (from a seed, so every mode gets the same ones), and their latency counts
+from when they were due, sent late or not.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import select
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from bench import payload
+from bench.control import say
+from bench.wire import Connection
+
+MOST_CALLS = 200_000
+MOST_IN_FLIGHT = 128
+"""Per connection; what is due beyond waits, and its latency grows. Keeps every connection inside its send window."""
+_GIVE_UP_NS = 20_000_000_000
+
+
+class Load:
+    """Runs one window; see :func:`run`."""
+
+    def __init__(self, connections: list[Connection]) -> None:
+        self._connections = {connection.socket.fileno(): connection for connection in connections}
+        self._started: dict[tuple[int, int], int] = {}
+        self.latencies: list[int] = []
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls have not ended."""
+        return len(self._started)
+
+    def send(self, descriptor: int, due: list[int]) -> None:
+        """Start a call for every time it was due, on one connection."""
+        for stream, at_ns in zip(self._connections[descriptor].send(len(due)), due, strict=True):
+            self._started[descriptor, stream] = at_ns
+
+    def collect(self, descriptor: int) -> int:
+        """Read one connection, which must have something; return how many calls have ended."""
+        ended = self._connections[descriptor].receive()
+        now = time.perf_counter_ns()
+        for stream in ended:
+            self.latencies.append(now - self._started.pop((descriptor, stream)))
+        return len(ended)
+
+    def closed(self, in_flight: int, seconds: float) -> None:
+        """Keep ``in_flight`` calls going, spread evenly over the connections."""
+        poll = select.epoll()
+        for descriptor in self._connections:
+            poll.register(descriptor, select.EPOLLIN)
+        began = time.perf_counter_ns()
+        for descriptor in self._connections:
+            self.send(descriptor, [began] * (in_flight // len(self._connections)))
+        stop = began + int(seconds * 1e9)
+        while self.in_flight:
+            for descriptor, _ in poll.poll(1.0):
+                ended = self.collect(descriptor)
+                now = time.perf_counter_ns()
+                if ended and now < stop and len(self.latencies) < MOST_CALLS:
+                    self.send(descriptor, [now] * ended)
+            _check(stop)
+        poll.close()
+
+    def open(self, rate: float, seconds: float, seed: int) -> None:
+        """Start ``rate`` times ``seconds`` calls at random times, in turn over the connections."""
+        chance = random.Random(seed)
+        began = time.perf_counter_ns()
+        # Uniform times in order are the arrivals of a Poisson process of which the number is known.
+        due = sorted(began + int(chance.random() * seconds * 1e9) for _ in range(round(rate * seconds)))
+        stop = began + int(seconds * 1e9)
+        descriptors = list(self._connections)
+        most = MOST_IN_FLIGHT * len(descriptors)
+        sent = 0
+        while sent < len(due) or self.in_flight:
+            now = time.perf_counter_ns()
+            while sent < len(due) and due[sent] <= now and self.in_flight < most:
+                self.send(descriptors[sent % len(descriptors)], [due[sent]])
+                sent += 1
+            waiting = sent < len(due) and self.in_flight < most
+            # select and not epoll: its time-out has microseconds.
+            wait = max((due[sent] - time.perf_counter_ns()) / 1e9, 0.0) if waiting else 1.0
+            for descriptor in select.select(descriptors, (), (), wait)[0]:
+                self.collect(descriptor)
+            _check(stop)
+
+
+def _check(stop_ns: int) -> None:
+    if time.perf_counter_ns() > stop_ns + _GIVE_UP_NS:
+        raise TimeoutError("the server owes answers long after the window")
+
+
+def run(job: dict[str, Any]) -> dict[str, Any]:
+    """Run one window and return what was seen: calls, bad ones, seconds, latencies in µs."""
+    streaming = bool(job["streaming"])
+    method = payload.STREAM if streaming else payload.UNARY
+    messages = payload.STREAM_MESSAGES if streaming else 1
+    answer_bytes = messages * (payload.FRAMING_BYTES + payload.REPLY_BYTES)
+    connect: Callable[[], Connection] = lambda: Connection(  # noqa: E731
+        job["port"], method.full_name, payload.request(), answer_bytes
+    )
+    connections = [connect() for _ in range(job["connections"])]
+    load = Load(connections)
+    began = time.perf_counter_ns()
+    if job["rate"]:
+        load.open(job["rate"], job["seconds"], job["seed"])
+    else:
+        load.closed(job["concurrency"], job["seconds"])
+    seconds = (time.perf_counter_ns() - began) / 1e9
+    for connection in connections:
+        connection.close()
+    ordered = sorted(load.latencies)
+    return {
+        "calls": len(ordered),
+        "bad": sum(connection.bad for connection in connections),
+        "seconds": seconds,
+        "p50_us": ordered[len(ordered) // 2] / 1e3 if ordered else 0.0,
+        "p99_us": ordered[min(int(len(ordered) * 0.99), len(ordered) - 1)] / 1e3 if ordered else 0.0,
+    }
+
+
+if __name__ == "__main__":
+    say({})
+    for line in sys.stdin:
+        say(run(json.loads(line)))
