@@ -37,6 +37,7 @@ from shadowmesh.telemetry.metrics import FunnelKey, MirrorMetrics
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricReader
+    from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace.export import SpanExporter
 
 DEFAULT_GRACE = 5.0
@@ -76,7 +77,6 @@ class Mesh:
         if not self._disabled:
             providers.check(config.telemetry)
         self._faults = Faults()
-        self._resource = providers.make_resource(config.telemetry)
         self._given_exporter = span_exporter
         self._given_reader = metric_reader
         self._make_carrier = make_carrier
@@ -203,26 +203,28 @@ class Mesh:
     def _engine(self, reply: Receive) -> Consumer:
         """
         Make the engine and what it reports to: called by the carrier when it starts, in the process it runs in,
-        because neither exporters nor their channels survive a fork.
+        because neither exporters nor their channels survive a fork,
+        and every process needs a ``service.instance.id`` of its own.
         """
-        self._metrics = self._make_metrics()
+        resource = providers.make_resource(self._config.telemetry)
+        self._metrics = self._make_metrics(resource)
         exporter = self._given_exporter or providers.span_exporter(self._config.telemetry)
         self._pairs = PairExporter(exporter, capacity=self._config.telemetry.queue_pairs, faults=self._faults)
         self._pairs.start()
         return Engine(
             reply,
-            recorder=Recorder(self._pairs, self._resource),
-            instance_id=str(self._resource.attributes[SERVICE_INSTANCE_ID]),
+            recorder=Recorder(self._pairs, resource),
+            instance_id=str(resource.attributes[SERVICE_INSTANCE_ID]),
             max_call_bytes=self._config.mirror.max_call_bytes,
             faults=self._faults,
         )
 
-    def _make_metrics(self) -> MirrorMetrics | None:
+    def _make_metrics(self, resource: Resource) -> MirrorMetrics | None:
         reader = self._given_reader or providers.metric_reader(self._config.telemetry)
         if reader is None:
             return None
         return MirrorMetrics(
-            reader, self._resource, funnel=self._live.funnel, active=self._live.active, queued=self._live.queued
+            reader, resource, funnel=self._live.funnel, active=self._live.active, queued=self._live.queued
         )
 
     def _flush(self) -> None:

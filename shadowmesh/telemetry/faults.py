@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 
 from shadowmesh.telemetry.counters import Tally
 
@@ -19,18 +20,22 @@ class Faults:
         self._logged: set[str] = set()
 
     def report(self, place: str, error: BaseException | str) -> None:
-        """Count one error at ``place``; the first of its kind is logged, with its traceback where it has one."""
+        """Count one error at ``place``; the first of its kind is logged, with where it was raised."""
         kind = error if isinstance(error, str) else type(error).__name__
         cause = f"{place}: {kind}"
         self._counts.add(cause)
         if cause not in self._logged and len(self._logged) < _MAX_CAUSES:
             self._logged.add(cause)
-            _LOG.warning(
-                "%s (further ones are counted, not logged)",
-                cause,
-                exc_info=error if isinstance(error, BaseException) else None,
-            )
+            _LOG.warning("%s (further ones are counted, not logged)%s", cause, _where(error))
 
     def totals(self) -> dict[str, int]:
         """Return the count per cause."""
         return self._counts.totals()
+
+
+def _where(error: BaseException | str) -> str:
+    """Return the stack of an error without its text, which may quote a request: no content leaves by a log."""
+    if isinstance(error, str) or error.__traceback__ is None:
+        return ""
+    frames = traceback.extract_tb(error.__traceback__)
+    return "".join(f"\n  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames)

@@ -33,6 +33,7 @@ class Server:
 
     def __init__(self, kind: str, port: int, stop: Callable[[float | None], None], log: Log) -> None:
         self.kind = kind
+        self.port = port
         self.log = log
         self.stop = stop
         self.channel = grpc.insecure_channel(f"127.0.0.1:{port}")

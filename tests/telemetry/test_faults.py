@@ -33,15 +33,14 @@ def test_every_error_is_counted_and_its_cause_logged_once(caplog: pytest.LogCapt
     assert {record.name for record in caplog.records} == {"shadowmesh"}
 
 
-def test_an_error_that_was_raised_is_logged_with_where_it_came_from(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_is_logged_with_where_it_came_from_and_without_its_text(caplog: pytest.LogCaptureFixture) -> None:
     faults = Faults()
     try:
-        raise RuntimeError("deep inside")
+        raise RuntimeError("a prompt")
     except RuntimeError as error:
         faults.report("engine", error)
-    (record,) = caplog.records
-    assert record.exc_info is not None
     assert "test_faults.py" in caplog.text
+    assert "a prompt" not in caplog.text
 
 
 def test_causes_without_end_are_counted_but_not_all_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,115 @@
+"""What the README shows is what runs."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import yaml
+from support.servers import loop_thread
+
+from shadowmesh import config
+from shadowmesh.cli.main import app
+from shadowmesh.mirror.carrier import MirrorSettings
+from shadowmesh.policy.experiment import ExperimentSettings, TargetSettings
+from shadowmesh.pricing import PriceSettings
+from shadowmesh.processor.decode import decode_spans
+from shadowmesh.processor.receiver import Receiver
+from shadowmesh.processor.settings import ExportSettings, ProcessorSettings, QueueSettings
+from shadowmesh.telemetry.settings import TelemetrySettings
+from shadowmesh.testing import Backend, echo
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def block(language: str) -> str:
+    found = re.search(rf"```{language}\n(.*?)```", README.read_text(), re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def otlp_sink(roles: list[str], enough: threading.Event) -> Iterator[int]:
+    """Receive OTLP and note the role of every leg."""
+
+    def on_traces(data: bytes) -> None:
+        roles.extend(leg.role for leg in decode_spans(data).legs)
+        if len(roles) >= 2:
+            enough.set()
+
+    with loop_thread() as loop:
+        receiver = Receiver("127.0.0.1:0", on_traces=on_traces, on_metrics=lambda data: None)
+        port = asyncio.run_coroutine_threadsafe(receiver.start(), loop).result(20)
+        try:
+            yield port
+        finally:
+            asyncio.run_coroutine_threadsafe(receiver.stop(0), loop).result(20)
+
+
+def test_the_example_mirrors_a_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OTEL_TRACES_EXPORTER")
+    roles: list[str] = []
+    enough = threading.Event()
+    with Backend(echo) as shadow, otlp_sink(roles, enough) as sink_port:
+        live_port = free_port()
+        settings = block("yaml").replace("127.0.0.1:50052", shadow.address)
+        settings = settings.replace("http://127.0.0.1:24317", f"http://127.0.0.1:{sink_port}").replace(
+            "rate: 0.1", "rate: 1"
+        )
+        (tmp_path / "shadowmesh.yaml").write_text(settings)
+        (tmp_path / "serve.py").write_text(block("python").replace("50051", str(live_port)))
+        server = subprocess.Popen([sys.executable, "serve.py"], cwd=tmp_path)
+        try:
+            with grpc.insecure_channel(f"127.0.0.1:{live_port}") as channel:
+                call: Any = channel.unary_unary("/acme.Model/Generate")
+                assert call(b"you", timeout=30, wait_for_ready=True) == b"an answer to you"
+            assert shadow.wait_for_calls(1)[0].method == "/acme.Model/Generate"
+            assert enough.wait(20)
+            assert sorted(roles) == ["live", "shadow"]
+        finally:
+            server.terminate()
+            server.wait(20)
+
+
+def test_the_example_is_short() -> None:
+    lines = [line for line in block("python").splitlines() if line.strip()]
+    assert len(lines) <= 15
+
+
+def test_the_example_configuration_is_accepted() -> None:
+    assert config.parse(block("yaml")).experiments[0].name == "new-model"
+
+
+def test_the_reference_names_every_key_there_is() -> None:
+    text = README.read_text()
+    models = (config.Config, MirrorSettings, TelemetrySettings, ProcessorSettings, ExperimentSettings, TargetSettings)
+    keys = [key for model in (*models, ExportSettings, PriceSettings, QueueSettings) for key in model.model_fields]
+    missing = [key for key in keys if f"`{key}`" not in text and f"`{key}." not in text and f"`{key}:" not in text]
+    assert missing == []
+
+
+def test_every_command_is_in_the_readme() -> None:
+    text = README.read_text()
+    for command in app.registered_commands:
+        name = command.name or getattr(command.callback, "__name__", "")
+        assert f"shadowmesh {name}" in text
+
+
+def test_the_yaml_is_yaml() -> None:
+    assert set(yaml.safe_load(block("yaml"))) == {"experiments", "telemetry", "processor"}
