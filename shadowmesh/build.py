@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import atexit
 import logging
+import os
+import time
 import weakref
 from pathlib import Path
 from types import TracebackType
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 DEFAULT_GRACE = 5.0
 """Seconds that shadows in flight get when a mesh is closed without saying how many."""
 _FLUSH_SECONDS = 5.0
+_LEAST_SECONDS = 0.5
 
 
 class Mesh:
@@ -82,6 +85,7 @@ class Mesh:
         self._make_carrier = make_carrier
         self._pairs: PairExporter | None = None
         self._metrics: MirrorMetrics | None = None
+        self._resource: Resource | None = None
         self._live = LiveSide(config.experiments, config.mirror, faults=self._faults)
         self._live.accepting = not self._disabled and bool(config.experiments)
         self._carrier: Carrier | None = None
@@ -113,7 +117,7 @@ class Mesh:
         """
         self._choose("thread")
         if isinstance(self._carrier, LoopCarrier):
-            raise StartError("mirror.carrier: loop serves grpc.aio servers only, and this server is synchronous")
+            raise StartError("the carrier loop serves grpc.aio servers only: set mirror.carrier to thread")
         return SyncInterceptor(self._live)
 
     def aio_interceptor(self) -> grpc.aio.ServerInterceptor:
@@ -161,15 +165,19 @@ class Mesh:
         await asyncio.to_thread(self._flush)
 
     def close(self, grace: float = DEFAULT_GRACE) -> None:
-        """Drain and release everything; more than once is safe."""
+        """Drain, export what waits within a few seconds, and release everything; more than once is safe."""
         if not self._closed:
-            self.drain(grace)
+            self._live.accepting = False
+            if self._carrier is not None:
+                self._carrier.drain_blocking(grace)
             self._release()
 
     async def aclose(self, grace: float = DEFAULT_GRACE) -> None:
         """Do what :meth:`close` does, from any event loop."""
         if not self._closed:
-            await self.adrain(grace)
+            self._live.accepting = False
+            if self._carrier is not None:
+                await self._carrier.drain(grace)
             await asyncio.to_thread(self._release)
 
     def __enter__(self) -> Self:
@@ -190,12 +198,15 @@ class Mesh:
 
     def _choose(self, natural: str) -> None:
         """Settle on a carrier at the first interceptor that is asked for."""
-        if self._carrier is not None:
-            return
-        wanted = self._config.mirror.carrier
-        ours = LoopCarrier if (natural if wanted == "auto" else wanted) == "loop" else ThreadCarrier
+        if self._carrier is None:
+            wanted = self._config.mirror.carrier
+            ours = LoopCarrier if (natural if wanted == "auto" else wanted) == "loop" else ThreadCarrier
+            self._attach_carrier(self._make_carrier or ours)
+
+    def _attach_carrier(self, kind: MakeCarrier) -> None:
         experiments = Reload(0, EXPERIMENTS.dump_json(self._config.experiments))
-        self._carrier = (self._make_carrier or ours)(
+        self._kind = kind
+        self._carrier = kind(
             self._engine, self._live.receive, first=(experiments,), queue_items=self._config.mirror.queue_items
         )
         self._live.attach(self._carrier)
@@ -206,11 +217,13 @@ class Mesh:
         because neither exporters nor their channels survive a fork,
         and every process needs a ``service.instance.id`` of its own.
         """
-        resource = providers.make_resource(self._config.telemetry)
-        self._metrics = self._make_metrics(resource)
-        exporter = self._given_exporter or providers.span_exporter(self._config.telemetry)
-        self._pairs = PairExporter(exporter, capacity=self._config.telemetry.queue_pairs, faults=self._faults)
-        self._pairs.start()
+        resource = self._resource = self._resource or providers.make_resource(self._config.telemetry)
+        if self._metrics is None:
+            self._metrics = self._make_metrics(resource)
+        if self._pairs is None:
+            exporter = self._given_exporter or providers.span_exporter(self._config.telemetry)
+            self._pairs = PairExporter(exporter, capacity=self._config.telemetry.queue_pairs, faults=self._faults)
+            self._pairs.start()
         return Engine(
             reply,
             recorder=Recorder(self._pairs, resource),
@@ -234,10 +247,19 @@ class Mesh:
     def _release(self) -> None:
         self._closed = True
         _OPEN.discard(self)
+        deadline = time.monotonic() + _FLUSH_SECONDS
         if self._pairs is not None:
             self._pairs.close(_FLUSH_SECONDS)
         if self._metrics is not None:
-            self._metrics.close(_FLUSH_SECONDS)
+            self._metrics.close(max(deadline - time.monotonic(), _LEAST_SECONDS))
+
+    def forked(self) -> None:
+        """Forget what runs, in a child process: no thread, channel or exporter came along."""
+        self._resource = None
+        self._pairs = None
+        self._metrics = None
+        if self._carrier is not None:
+            self._attach_carrier(self._kind)
 
 
 # Drained at exit if their programs did not; a mesh nobody holds any more has nothing running.
@@ -251,3 +273,11 @@ def _drain_at_exit() -> None:
             mesh.close()
         except Exception as error:
             logging.getLogger("shadowmesh").warning("draining at exit failed: %s", error)
+
+
+def _after_fork() -> None:
+    for mesh in tuple(_OPEN):
+        mesh.forked()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -47,7 +47,13 @@ class DropReason(StrEnum):
     OVERSIZE = "oversize"
     SHUTDOWN = "shutdown"
     UNSUPPORTED_HANDLER = "unsupported_handler"
+    NOT_STARTED = "not_started"
+    NOT_RECORDED = "not_recorded"
     MARKED = "marked"
+
+
+WITHOUT_LEGS = frozenset({DropReason.UNSUPPORTED_HANDLER, DropReason.NOT_STARTED, DropReason.NOT_RECORDED})
+"""Shed before anything of the call could be recorded: these have no legs to be paired."""
 
 
 class CallEnd(StrEnum):

@@ -18,30 +18,20 @@ class Arity(Enum):
     STREAM_UNARY = "stream_unary"
     STREAM_STREAM = "stream_stream"
 
+    def __init__(self, grpc_name: str) -> None:
+        # Plain attributes: both are asked several times for every call.
+        self.request_streaming = grpc_name.startswith("stream_")
+        """Whether the client sends a stream of messages."""
+        self.response_streaming = grpc_name.endswith("_stream")
+        """Whether the server answers with a stream of messages."""
+
     @classmethod
     def of(cls, *, request_streaming: bool, response_streaming: bool) -> Arity:
         """Return the shape with these two directions."""
         return _BY_DIRECTIONS[request_streaming, response_streaming]
 
-    @property
-    def request_streaming(self) -> bool:
-        """Whether the client sends a stream of messages."""
-        return self in _REQUEST_STREAMING
 
-    @property
-    def response_streaming(self) -> bool:
-        """Whether the server answers with a stream of messages."""
-        return self in _RESPONSE_STREAMING
-
-
-_BY_DIRECTIONS = {
-    (False, False): Arity.UNARY_UNARY,
-    (False, True): Arity.UNARY_STREAM,
-    (True, False): Arity.STREAM_UNARY,
-    (True, True): Arity.STREAM_STREAM,
-}
-_REQUEST_STREAMING = frozenset({Arity.STREAM_UNARY, Arity.STREAM_STREAM})
-_RESPONSE_STREAMING = frozenset({Arity.UNARY_STREAM, Arity.STREAM_STREAM})
+_BY_DIRECTIONS = {(arity.request_streaming, arity.response_streaming): arity for arity in Arity}
 
 
 def span_method(path: str) -> str:

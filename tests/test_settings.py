@@ -10,14 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from shadowmesh.settings import Address, ByteSize, Name, Seconds, Settings
+from shadowmesh.settings import ByteSize, Endpoint, ListenAddress, Name, Seconds, Settings, TargetAddress
 
 
 class Units(Settings):
     seconds: Seconds = 1.0
     size: ByteSize = 1
     name: Name = "n"
-    address: Address = "a"
+    address: TargetAddress = "a:1"
+    listen: ListenAddress = "a:1"
+    endpoint: Endpoint = "http://a"
 
 
 @pytest.mark.parametrize(
@@ -83,3 +85,34 @@ def test_unknown_keys_are_refused_and_values_are_frozen() -> None:
     units = Units()
     with pytest.raises(ValidationError):
         units.name = "other"
+
+
+@pytest.mark.parametrize(
+    ("key", "good"),
+    [
+        ("address", "localhost:1"), ("address", "[::1]:65535"), ("address", "dns:///models.svc:80"),
+        ("address", "unix:/run/model.sock"), ("listen", "0.0.0.0:0"), ("endpoint", "https://collector:4317"),
+        ("endpoint", "collector:4317"),
+    ],
+)  # fmt: skip
+def test_an_address_that_grpc_understands_is_accepted(key: str, good: str) -> None:
+    assert getattr(Units.model_validate({key: good}), key) == good
+
+
+@pytest.mark.parametrize(
+    ("key", "bad"),
+    [
+        ("address", "http://localhost:1"), ("address", "no port"), ("address", "host"), ("address", "host:99999"),
+        ("address", "host:1\n"), ("listen", "127.0.0.1:99999"), ("listen", "unix:/x"), ("endpoint", "::::"),
+        ("endpoint", "ftp://x"), ("endpoint", "http://"),
+    ],
+)  # fmt: skip
+def test_an_address_that_would_only_fail_later_is_refused(key: str, bad: str) -> None:
+    with pytest.raises(ValidationError):
+        Units.model_validate({key: bad})
+
+
+@pytest.mark.parametrize(("key", "huge"), [("seconds", 1e300), ("seconds", "100000d"), ("size", "100000GiB")])
+def test_a_quantity_nobody_can_mean_is_refused(key: str, huge: Any) -> None:
+    with pytest.raises(ValidationError):
+        Units.model_validate({key: huge})

@@ -5,6 +5,6 @@ The way in for Python gRPC servers.
 - ``sync`` and ``aio``: two thin shells that tell a tap what passes; neither wraps or inherits from the other.
 - ``context``: the stand-in for a context that shows too little of what its handler does with it.
 
-An exchange begins when our behaviour is called with the request, so a call that an interceptor before ours turned
-away was never an exchange, and is in no funnel.
+An exchange begins when our behaviour is called with the request. A call that never comes that far, because an
+interceptor before ours turned it away or its request did not parse, has no legs; the funnel says ``not_started``.
 """

@@ -29,10 +29,22 @@ class LiveCall:
     Args:
         code: asks the context for the status the handler set, ``None`` where it set none.
         left: whether the client is known to have left: it cancelled, its deadline passed, or the server stops.
+        left_for_good: whether ``left`` still tells the truth once the call is over.
         unserializable: the status grpc gives on its own when a response cannot be serialised.
+        none_is_empty: whether grpc sends a response that is ``None`` as an empty message.
     """
 
-    __slots__ = ("_clock", "_code", "_expires_ns", "_left", "_returned", "_unserializable", "tap")
+    __slots__ = (
+        "_clock",
+        "_code",
+        "_expires_ns",
+        "_left",
+        "_left_for_good",
+        "_none_is_empty",
+        "_returned",
+        "_unserializable",
+        "tap",
+    )
 
     def __init__(
         self,
@@ -42,12 +54,16 @@ class LiveCall:
         code: Callable[[], Any],
         left: Callable[[], bool],
         deadline: float | None,
+        left_for_good: bool,
         unserializable: grpc.StatusCode,
+        none_is_empty: bool,
     ) -> None:
         self.tap = tap
         self._clock = clock
         self._code = code
         self._left = left
+        self._left_for_good = left_for_good
+        self._none_is_empty = none_is_empty
         self._expires_ns = None if deadline is None else clock() + int(deadline * 1e9) - _DEADLINE_SLACK_NS
         self._unserializable = unserializable
         self._returned = False
@@ -63,6 +79,13 @@ class LiveCall:
     def response(self, data: bytes) -> None:
         """A response message goes out."""
         self.tap.response(data, self._clock())
+
+    def no_message(self) -> None:
+        """The response is no bytes: one kind of server sends it as an empty message, the other refuses."""
+        if self._none_is_empty:
+            self.response(b"")
+        else:
+            self.unserializable()
 
     def now(self) -> int:
         """Return the call's monotonic clock, nanoseconds."""
@@ -82,6 +105,16 @@ class LiveCall:
             self.cancelled()
         else:
             self._done(self._status() or "OK", CallEnd.COMPLETED)
+
+    def dropped(self) -> None:
+        """
+        Nobody asks for the rest of the responses: the client has left, or somebody between us and grpc has enough,
+        and then nobody here can know the status.
+        """
+        if self._expired() or self._is_left():
+            self.cancelled()
+        else:
+            self._done("", CallEnd.CUT)
 
     def failed(self) -> None:
         """The handler raised: by ``abort`` or with a status set, else grpc makes it UNKNOWN."""
@@ -106,7 +139,8 @@ class LiveCall:
         """The call is over, whatever we saw of it: the last word where nobody had one."""
         if not self.tap.open:
             return
-        if self._expired() or self._is_left():
+        gone = self._is_left() and (self._left_for_good or not self._returned)
+        if gone or self._expired():
             self.cancelled()
         else:
             # Somebody between us and grpc ended it. Its status is what the context says, or nobody's to know.

@@ -10,10 +10,12 @@ import grpc
 from shadowmesh.interceptor.call import LiveCall
 from shadowmesh.rpc import Arity
 
+# An interceptor that reads ahead looks at the beginning of a stream; one that reads all of it is not followed.
+_MOST_EARLY = 16
+
 Behaviour = Callable[..., Any]
-# How grpc marks a behaviour that takes a callback or a pool of its own; see grpc/_server.py.
+# How grpc marks a behaviour that takes a callback; see grpc/_server.py.
 _NON_BLOCKING = "experimental_non_blocking"
-_THREAD_POOL = "experimental_thread_pool"
 
 _FACTORIES: dict[Arity, Callable[..., Any]] = {
     Arity.UNARY_UNARY: grpc.unary_unary_rpc_method_handler,
@@ -45,9 +47,9 @@ def take_apart(handler: Any) -> Parts | None:
 
 def put_together(parts: Parts, behaviour: Behaviour, wires: Wires) -> Any:
     """Return a handler of the same shape around ``behaviour``, whose bytes pass ``wires``."""
-    pool = getattr(parts.behaviour, _THREAD_POOL, None)
-    if pool is not None:
-        setattr(behaviour, _THREAD_POOL, pool)
+    # Marks that decorators left are read by grpc (a pool of the handler's own) and by other interceptors.
+    behaviour.__dict__.update(getattr(parts.behaviour, "__dict__", None) or {})
+    behaviour.__name__ = getattr(parts.behaviour, "__name__", behaviour.__name__)
     return _FACTORIES[parts.arity](
         behaviour, request_deserializer=wires.deserialize, response_serializer=wires.serialize
     )
@@ -61,9 +63,30 @@ class Wires:
     handler, after the beginning.
     """
 
-    __slots__ = ("_call", "_deserialize", "_request_streaming", "_response_streaming", "_serialize", "request")
+    __slots__ = (
+        "_begun",
+        "_call",
+        "_deserialize",
+        "_early",
+        "_early_count",
+        "_never_began",
+        "_request_streaming",
+        "_response_streaming",
+        "_serialize",
+        "request",
+    )
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, never_began: Callable[[], None]) -> None:
+        """
+        Make the wires of one call.
+
+        Args:
+            never_began: told at the end when the call never got as far as our behaviour.
+        """
+        self._never_began = never_began
+        self._begun = False
+        self._early: list[bytes] = []
+        self._early_count = 0
         self._deserialize = parts.deserialize
         self._serialize = parts.serialize
         self._request_streaming = parts.arity.request_streaming
@@ -71,9 +94,22 @@ class Wires:
         self._call: LiveCall | None = None
         self.request: bytes | None = None
 
+    def begin(self) -> None:
+        """Our behaviour was called."""
+        self._begun = True
+
     def attach(self, call: LiveCall) -> None:
-        """Tell ``call`` what passes from now on."""
+        """Tell ``call`` what passes from now on, and what an interceptor before ours has read already."""
         self._call = call
+        for data in self._early:
+            call.request(data)
+        if self._early_count > len(self._early):
+            call.tap.requests_lost()
+        self._early.clear()
+
+    def __del__(self) -> None:
+        if not self._begun:
+            self._never_began()
 
     def deserialize(self, data: bytes) -> Any:
         """Stand in for the request deserialiser."""
@@ -81,19 +117,26 @@ class Wires:
             self.request = data
         elif self._call is not None:
             self._call.request(data)
+        elif not self._begun:
+            if len(self._early) < _MOST_EARLY:
+                self._early.append(data)
+            self._early_count += 1
         return data if self._deserialize is None else self._deserialize(data)
 
-    def serialize(self, message: Any) -> bytes:
+    def serialize(self, message: Any) -> Any:
         """Stand in for the response serialiser."""
         call = self._call
         try:
-            data: bytes = message if self._serialize is None else self._serialize(message)
+            data: Any = message if self._serialize is None else self._serialize(message)
         except Exception:
             if call is not None:
                 call.unserializable()
             raise
-        if call is not None and isinstance(data, bytes):
-            call.response(data)
+        if call is not None:
+            if isinstance(data, bytes):
+                call.response(data)
+            else:
+                call.no_message()
             if not self._response_streaming:
                 # A single response's bytes are the last of a good call that anybody can see.
                 call.completed()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from shadowmesh.interceptor.call import LiveCall
@@ -38,16 +38,21 @@ class AsyncRequests:
     def __init__(self, inner: Any, call: LiveCall) -> None:
         self._inner = inner
         self._call = call
+        self._messages: AsyncIterator[Any] | None = None
 
-    def __aiter__(self) -> AsyncRequests:
-        return self
+    def __aiter__(self) -> AsyncIterator[Any]:
+        # grpc's own gives a generator, the same one each time, and handlers may close it.
+        if self._messages is None:
+            self._messages = self._read()
+        return self._messages
 
     async def __anext__(self) -> Any:
-        try:
-            return await self._inner.__anext__()
-        except StopAsyncIteration:
-            self._call.request_end()
-            raise
+        return await anext(aiter(self))
+
+    async def _read(self) -> AsyncIterator[Any]:
+        async for message in self._inner:
+            yield message
+        self._call.request_end()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -65,12 +70,14 @@ def relay(responses: Any, call: LiveCall) -> Iterator[Any]:
                 message = next(responses)
             except StopIteration:
                 break
+            if message is None:
+                # What a synchronous server takes for the end of the stream.
+                call.completed()
             began = call.now()
             yield message
             call.tap.stall(call.now() - began)
     except GeneratorExit:
-        # Dropped by grpc when the client has left, or by an interceptor that had enough; the termination of the call
-        # tells which.
+        call.dropped()
         raise
     except BaseException:
         call.failed()

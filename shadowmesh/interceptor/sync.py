@@ -11,7 +11,7 @@ from shadowmesh.interceptor.call import LiveCall, time_left
 from shadowmesh.interceptor.handlers import Parts, Wires, put_together, take_apart
 from shadowmesh.interceptor.streams import Requests, relay
 from shadowmesh.mirror.live import LiveSide
-from shadowmesh.names import DropReason
+from shadowmesh.names import CallEnd, DropReason
 from shadowmesh.policy.live_gate import Ticket
 
 
@@ -27,6 +27,10 @@ class SyncInterceptor(grpc.ServerInterceptor):
         handler = continuation(handler_call_details)
         if handler is None:
             return None
+        if not self._started and self._live.covers(handler_call_details.method):
+            # Also where nothing is sampled: the funnel is to say so.
+            self._started = True
+            self._live.start()
         metadata = handler_call_details.invocation_metadata
         ticket = self._live.decide(handler_call_details.method, metadata)
         if ticket is None:
@@ -42,10 +46,7 @@ class SyncInterceptor(grpc.ServerInterceptor):
         if parts is None:
             self._live.refuse(ticket, DropReason.UNSUPPORTED_HANDLER)
             return handler
-        if not self._started:
-            self._started = True
-            self._live.start()
-        wires = Wires(parts)
+        wires = Wires(parts, lambda: self._live.refuse(ticket, DropReason.NOT_STARTED))
 
         def begin(context: Any) -> LiveCall | None:
             return self._begin(ticket, parts, wires, method, metadata, context)
@@ -55,6 +56,8 @@ class SyncInterceptor(grpc.ServerInterceptor):
     def _begin(
         self, ticket: Ticket, parts: Parts, wires: Wires, method: str, metadata: Any, context: Any
     ) -> LiveCall | None:
+        wires.begin()
+        tap = None
         try:
             deadline = time_left(context)
             tap = self._live.begin(
@@ -70,11 +73,13 @@ class SyncInterceptor(grpc.ServerInterceptor):
             call = LiveCall(
                 tap,
                 clock=self._live.clock,
-                code=context.code,
-                # A call that is over although no status was set is over because its client left.
-                left=lambda: not context.is_active() and context.code() is None,
+                code=lambda: context.code(),  # noqa: PLW0108 - a context put in between may have no such method
+                left=lambda: not context.is_active(),
+                # After the end, a call that went well is not active either.
+                left_for_good=False,
                 deadline=deadline,
                 unserializable=grpc.StatusCode.INTERNAL,
+                none_is_empty=False,
             )
             wires.attach(call)
             if not context.add_callback(call.terminated):
@@ -82,6 +87,8 @@ class SyncInterceptor(grpc.ServerInterceptor):
             return call
         except Exception as error:
             self._live.faults.report("interceptor", error)
+            if tap is not None:
+                tap.done(self._live.clock(), "", CallEnd.CUT)
             return None
 
 

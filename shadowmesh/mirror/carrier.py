@@ -51,6 +51,10 @@ class Consumer(Protocol):
     async def drain(self, grace: float) -> None:
         """Finish what is open within ``grace`` seconds, then cut it; everything is accounted for afterwards."""
 
+    def end_now(self) -> None:
+        """Account for what is open at once, where there is no loop any more to drain in."""
+        ...
+
     async def close(self) -> None:
         """Release channels; safe at any time and more than once."""
 

@@ -125,6 +125,9 @@ class Engine:
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._draining = False
+        self._ended = False
+        # Asked once: it costs a system call each time, and an engine never changes its loop.
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._handlers: dict[type[Frame], Callable[[Any], None]] = {
             Begin: self._begin,
             Request: self._request,
@@ -156,6 +159,12 @@ class Engine:
             self._stop_shadows(call, CallEnd.CUT)
         # Cancelled shadows report back within a few turns of the loop; what does not is recorded as it stands.
         await self._settle(_CUT_SECONDS)
+        for serial, call in list(self._open.items()):
+            self._end_by_force(serial, call)
+
+    def end_now(self) -> None:
+        """Record everything that is open as cut, and start nothing more: the loop is gone."""
+        self._ended = True
         for serial, call in list(self._open.items()):
             self._end_by_force(serial, call)
 
@@ -233,6 +242,8 @@ class Engine:
         live = call.record.live
         live.ended_ns, live.status, live.end, live.stall_ns = frame.at_ns, frame.status, frame.end, frame.stall_ns
         live.captured = live.captured and frame.captured
+        # A batch that the carrier refused took its times with it; the count is exact all the same.
+        live.response_count = max(live.response_count, frame.messages)
         live.concurrency = call.experiment.occupancy.leave(frame.at_ns, call.mark)
         call.live_done = True
         if frame.end != CallEnd.COMPLETED:
@@ -268,9 +279,14 @@ class Engine:
     # --- shadows ---------------------------------------------------------------------------------------------
 
     def _launch(self, call: _OpenCall, target: _Target) -> None:
+        if self._ended:
+            raise RuntimeError("the engine has ended")
         begin, name = call.record.begin, target.settings.name
         span_id = new_span_id()
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
         dispatch = Dispatch(
+            loop=self._loop,
             multicallable=target.channels.method(begin.method, begin.arity),
             arity=begin.arity,
             metadata=self._metadata(begin, target, span_id),

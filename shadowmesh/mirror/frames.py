@@ -67,7 +67,7 @@ class Response(NamedTuple):
 class LiveDone(NamedTuple):
     """
     The live leg has ended. ``status`` is empty when nobody can know it; ``captured`` says whether every response
-    message is in the frames; ``stall_ns`` is the time our writes waited for the client.
+    message is in the frames, ``messages`` how many there were; ``stall_ns`` how long our writes waited for the client.
     """
 
     call: int
@@ -76,6 +76,7 @@ class LiveDone(NamedTuple):
     end: str
     stall_ns: int
     captured: bool
+    messages: int = 0
 
 
 class Abandon(NamedTuple):
@@ -140,7 +141,7 @@ _HEADER = struct.Struct("<BIQ")
 _LENGTH = struct.Struct("<I")
 _MESSAGES = struct.Struct("<II")
 _BEGIN = struct.Struct("<BqqdQ16s16sQQQB?")
-_DONE = struct.Struct("<qq?")
+_DONE = struct.Struct("<qq?Q")
 _ARITIES = tuple(Arity)
 _NO_DEADLINE = float("inf")
 MAX_BODY = 1 << 31
@@ -276,14 +277,14 @@ def _decode_messages(body: bytes) -> tuple[tuple[int, ...], tuple[bytes, ...], i
 
 
 def _encode_done(frame: LiveDone) -> bytes:
-    fixed = _DONE.pack(frame.at_ns, frame.stall_ns, frame.captured)
+    fixed = _DONE.pack(frame.at_ns, frame.stall_ns, frame.captured, frame.messages)
     return fixed + _pack([frame.status.encode(), frame.end.encode()])
 
 
 def _decode_done(call: int, body: bytes) -> LiveDone:
-    at_ns, stall_ns, captured = _DONE.unpack_from(body)
+    at_ns, stall_ns, captured, messages = _DONE.unpack_from(body)
     status, end = _unpack(body, _DONE.size)
-    return LiveDone(call, at_ns, status.decode(), end.decode(), stall_ns, captured)
+    return LiveDone(call, at_ns, status.decode(), end.decode(), stall_ns, captured, messages)
 
 
 def _encode_outcome(frame: Outcome) -> bytes:

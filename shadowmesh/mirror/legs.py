@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from functools import lru_cache
 from hashlib import blake2b
 from itertools import pairwise
+from typing import Any
 
 from shadowmesh.mirror.call_record import CallRecord
 from shadowmesh.mirror.observation import Observation
-from shadowmesh.model import ChunkGaps, Leg
+from shadowmesh.model import ChunkGaps, Fields, Leg
 from shadowmesh.names import CallEnd, Decision, Role
 from shadowmesh.policy.experiment import TargetSettings
 from shadowmesh.policy.live_gate import Admission
 from shadowmesh.protocols.exchanges import Slice, split
-from shadowmesh.protocols.reading import Reading, read
+from shadowmesh.protocols.reading import read_fields, read_output, read_request
 from shadowmesh.rpc import span_method
 
 # gRPC's name syntax: a scheme, and an authority between two slashes and one.
@@ -34,106 +35,99 @@ def assemble(record: CallRecord, *, new_span_id: Callable[[], int], digest_key: 
     """
     slices = _split(record, record.live)
     own = {name: {part.key: part for part in _split(record, seen)} for name, seen in record.shadows.items()}
+    admissions = record.begin.admissions
     exchanges = []
     for index, part in enumerate(slices):
-        place = index if len(slices) > 1 else None
-        live = _Seen(record, record.live, part, digest_key).leg(
-            pair_id=_pair_id(record.begin.pair_id, index),
-            role=Role.LIVE,
+        requests = record.requests if part.key is None else [record.requests[at] for at in part.requests]
+        common: dict[str, Any] = {
+            "pair_id": _pair_id(record.begin.pair_id, index),
+            "exchange_index": index if len(slices) > 1 else None,
+        }
+        asked = read_request(record.method_map, requests)
+        live = _Seen(record, record.live, part, asked, digest_key).leg(
+            **common,
+            role=Role.LIVE.value,
             # The propagated span is the first exchange's; the others of the same call get spans of their own.
             span_id=record.live.span_id if index == 0 else new_span_id(),
-            exchange_index=place,
-        )
-        live = replace(
-            live,
-            decision=Decision.DROPPED if all(a.drop_reason for a in record.begin.admissions) else Decision.MIRRORED,
-            expected_targets=tuple(admission.target for admission in record.begin.admissions),
-            probability=max(admission.probability for admission in record.begin.admissions),
+            decision=_decision(shed=all(reason for _, _, reason in admissions)),
+            expected_targets=tuple(target for target, _, _ in admissions),
+            probability=max(probability for _, probability, _ in admissions),
             deadline=record.begin.deadline,
         )
-        shadows = tuple(
-            _shadow_leg(
-                record,
-                admission,
-                own[admission.target].get(part.key, Slice(part.key)),
-                live,
-                new_span_id=new_span_id,
-                digest_key=digest_key,
+        shadows = []
+        for admission in admissions:
+            seen = record.shadows[admission.target]
+            theirs = own[admission.target].get(part.key, Slice(part.key))
+            shadows.append(
+                _Seen(record, seen, theirs, asked, digest_key).leg(
+                    **common,
+                    role=Role.SHADOW.value,
+                    span_id=new_span_id() if index else seen.span_id,
+                    **_shadow_facts(record, admission, seen),
+                )
             )
-            for admission in record.begin.admissions
-        )
-        exchanges.append((live, shadows))
+        exchanges.append((live, tuple(shadows)))
     return exchanges
 
 
-def _shadow_leg(
-    record: CallRecord,
-    admission: Admission,
-    part: Slice,
-    live: Leg,
-    *,
-    new_span_id: Callable[[], int],
-    digest_key: bytes,
-) -> Leg:
-    observation = record.shadows[admission.target]
+def _shadow_facts(record: CallRecord, admission: Admission, seen: Observation) -> dict[str, Any]:
+    """Return what a leg says of its target, and of what was decided about it."""
     target = _target(record, admission.target)
-    leg = _Seen(record, observation, part, digest_key).leg(
-        pair_id=live.pair_id,
-        role=Role.SHADOW,
-        span_id=new_span_id() if live.exchange_index else observation.span_id,
-        exchange_index=live.exchange_index,
-    )
     host, port = _host_and_port(target.address)
-    return replace(
-        leg,
-        target=target.name,
-        target_kind=str(target.kind),
-        target_digest=target.digest,
-        probability=admission.probability,
-        decision=Decision.DROPPED if admission.drop_reason else Decision.MIRRORED,
-        drop_reason=admission.drop_reason or None,
-        queue_time=observation.queue_ns / 1e9 if not admission.drop_reason else None,
-        deadline=target.deadline,
-        server_address=host,
-        server_port=port,
-    )
+    return {
+        "target": target.name,
+        "target_kind": target.kind.value,
+        "target_digest": target.digest,
+        "probability": admission.probability,
+        "decision": _decision(shed=bool(admission.drop_reason)),
+        "drop_reason": admission.drop_reason or None,
+        "queue_time": seen.queue_ns / 1e9 if not admission.drop_reason else None,
+        "deadline": target.deadline,
+        "server_address": host,
+        "server_port": port,
+    }
+
+
+def _decision(*, shed: bool) -> str:
+    return Decision.DROPPED.value if shed else Decision.MIRRORED.value
 
 
 class _Seen:
     """One exchange of one observation."""
 
-    def __init__(self, record: CallRecord, observation: Observation, part: Slice, digest_key: bytes) -> None:
+    def __init__(
+        self, record: CallRecord, observation: Observation, part: Slice, asked: dict[str, Any], digest_key: bytes
+    ) -> None:
         self._record = record
         self._observation = observation
         self._part = part
         self._whole = part.key is None
+        self._asked = asked
         self._digest_key = digest_key
 
-    def leg(self, *, pair_id: str, role: Role, span_id: int, exchange_index: int | None) -> Leg:
+    def leg(self, **facts: Any) -> Leg:
+        """Return the leg; ``facts`` are what the observation does not tell."""
         begin, observation = self._record.begin, self._observation
         started, ended = self._bounds()
         times = self._response_times()
         streaming = begin.arity.response_streaming
-        reading = self._reading()
+        answers = self._answers()
         finished = not self._whole and self._part.ended
         status = "OK" if finished else observation.status or None
-        end = CallEnd.COMPLETED if finished else observation.end
+        end = CallEnd.COMPLETED.value if finished else str(observation.end)
         return Leg(
             experiment=self._record.experiment.name,
             experiment_version=self._record.experiment.version,
             config_digest=self._record.experiment.digest,
-            pair_id=pair_id,
-            role=role,
             method=span_method(begin.method),
             trace_id=begin.trace.trace_id,
-            span_id=span_id,
             parent_span_id=begin.trace.inbound_span_id,
             started_ns=self._wall(started),
             # A backend may answer a request before it was sent to it; no leg ends before it starts.
             ended_ns=self._wall(max(started, ended)),
             leg_count=1 + len(begin.admissions),
             status=status,
-            end=str(end),
+            end=end,
             streaming=streaming,
             message_count=observation.response_count if self._whole else len(self._part.responses),
             complete=status == "OK" and end == CallEnd.COMPLETED and (self._whole or self._part.ended),
@@ -141,10 +135,10 @@ class _Seen:
             chunk_gaps=_gaps(times) if streaming else None,
             write_stall=observation.stall_ns / 1e9 if self._whole else 0.0,
             attempt=begin.attempt,
-            exchange_index=exchange_index,
             concurrency=observation.concurrency,
-            output_digest=self._digest(reading),
-            fields=reading.fields,
+            output_digest=self._digest(answers),
+            fields=self._fields(answers),
+            **facts,
         )
 
     def _bounds(self) -> tuple[int, int]:
@@ -161,22 +155,25 @@ class _Seen:
         times = self._observation.response_times
         return times if self._whole else [times[at] for at in self._part.responses if at < len(times)]
 
-    def _reading(self) -> Reading:
-        record, observation = self._record, self._observation
-        requests = record.requests if self._whole else [record.requests[at] for at in self._part.requests]
+    def _answers(self) -> list[bytes] | None:
+        """Return the answer's messages, ``None`` where not all were kept."""
+        observation = self._observation
         if not observation.captured or observation.end == CallEnd.SHED:
-            return read(record.method_map, requests, ())._replace(output=None)
+            return None
         answers = observation.responses
-        reading = read(
-            record.method_map, requests, answers if self._whole else [answers[at] for at in self._part.responses]
-        )
-        return reading if self._record.requests_complete else reading._replace(output=None)
+        return answers if self._whole else [answers[at] for at in self._part.responses]
 
-    def _digest(self, reading: Reading) -> str | None:
-        if not self._record.experiment.output_digest or reading.output is None:
+    def _fields(self, answers: list[bytes] | None) -> Fields:
+        return read_fields(self._record.method_map, self._asked, answers or ())
+
+    def _digest(self, answers: list[bytes] | None) -> str | None:
+        if not self._record.experiment.output_digest or answers is None or not self._record.requests_complete:
+            return None
+        output = read_output(self._record.method_map, answers)
+        if output is None:
             return None
         digest = blake2b(digest_size=16, key=self._digest_key)
-        for part in reading.output:
+        for part in output:
             digest.update(len(part).to_bytes(8, "big"))
             digest.update(part)
         return digest.hexdigest()
@@ -215,6 +212,7 @@ def _gaps(times: Sequence[int]) -> ChunkGaps | None:
     )
 
 
+@lru_cache(maxsize=256)
 def _host_and_port(address: str) -> tuple[str | None, int | None]:
     """The target as configured (rpc conventions: never the connection's peer), split where it has a port."""
     host, colon, port = _SCHEME.sub("", address, count=1).rpartition(":")

@@ -63,6 +63,10 @@ class LiveSide:
         except Exception as error:
             self.faults.report("carrier start", error)
 
+    def covers(self, method: str) -> bool:
+        """Return whether any experiment covers ``method``, sampled or not."""
+        return self.accepting and self._gate.covers(method)
+
     def decide(self, method: str, metadata: Metadata) -> Ticket | None:
         """Return who takes part in this call, ``None`` when its handler is to stay untouched."""
         try:
@@ -167,33 +171,34 @@ class LiveSide:
             metadata=ticket.plan.headers.filter(metadata) if ticket.plan.headers else (),
             admissions=self._admit(ticket, request),
         )
-        if not self._offer_begin(carrier, begin, request):
+        # Where every shadow is shed already, nothing of the request is needed.
+        mirrored = not all(reason for _, _, reason in begin.admissions)
+        if not self._offer_begin(carrier, begin, request if mirrored else None):
             # No room: give back what was taken and try to record at least that the exchange was shed.
             self._release(begin, request)
             begin = begin._replace(admissions=_shed(begin.admissions, DropReason.QUEUE_FULL))
-            recorded = carrier.offer((begin,), Room.MORE)
+            mirrored, recorded = False, carrier.offer((begin,), Room.MORE)
+            if not recorded:
+                begin = begin._replace(admissions=_unrecorded(begin.admissions))
         else:
             recorded = True
-        mirrored = False
         for target, _, reason in begin.admissions:
-            mirrored = mirrored or not reason
             self._count(begin.experiment, target, Decision.DROPPED if reason else Decision.MIRRORED, reason)
         return self._tap(call, carrier, mirrored, arity) if recorded else None
 
     def _tap(self, call: int, carrier: Carrier, mirrored: bool, arity: Arity) -> Tap:
-        limit = self._settings.max_call_bytes
+        limit, largest = self._settings.max_call_bytes, self._settings.max_message_bytes
+        streamed = mirrored and arity.request_streaming
         return Tap(
             call,
             offer=carrier.offer,
             credit=self._credit,
             fault=self._tap_fault,
-            request_capture=Capture(self._credit, limit) if mirrored and arity.request_streaming else None,
-            response_capture=Capture(self._credit, limit) if mirrored else None,
+            request_capture=Capture(self._credit, limit, largest=largest) if streamed else None,
+            response_capture=Capture(self._credit, limit, largest=largest) if mirrored else None,
         )
 
     def _offer_begin(self, carrier: Carrier, begin: Begin, request: bytes | None) -> bool:
-        if all(reason for _, _, reason in begin.admissions):
-            return carrier.offer((begin,), Room.NEW)
         if request is None:
             return carrier.offer((begin,), Room.NEW)
         frames = (
@@ -232,6 +237,10 @@ class LiveSide:
 
     def _tap_fault(self, error: Exception) -> None:
         self.faults.report("tap", error)
+
+
+def _unrecorded(admissions: tuple[Admission, ...]) -> tuple[Admission, ...]:
+    return tuple(admission._replace(drop_reason=DropReason.NOT_RECORDED) for admission in admissions)
 
 
 def _shed(admissions: tuple[Admission, ...], reason: DropReason) -> tuple[Admission, ...]:

@@ -23,20 +23,26 @@ class LoopCarrier:
     ) -> None:
         self._make_consumer = make_consumer
         self._receive = receive
+        self._first = first
+        self._queue_items = queue_items
         self._mailbox = Mailbox(queue_items)
-        self._mailbox.put(first, Room.END)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
         self._pump: Pump | None = None
         self._consumer: Consumer | None = None
 
     def start(self) -> None:
-        """Bind to the running loop, once."""
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
-            self._thread = threading.get_ident()
-            self._consumer = self._make_consumer(self._receive)
-            self._pump = Pump(self._mailbox, self._consumer, self._loop)
+        """Bind to the running loop; again only after the loop it was bound to has been closed."""
+        if self._loop is not None:
+            if not self._loop.is_closed():
+                return
+            self._end_now()
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self._mailbox = Mailbox(self._queue_items)
+        self._mailbox.put(self._first, Room.END)
+        self._consumer = self._make_consumer(self._receive)
+        self._pump = Pump(self._mailbox, self._consumer, self._loop)
 
     def offer(self, frames: tuple[Frame, ...], room: Room) -> bool:
         """See :class:`~shadowmesh.mirror.carrier.Carrier`."""
@@ -52,6 +58,7 @@ class LoopCarrier:
     async def drain(self, grace: float) -> None:
         """See :class:`~shadowmesh.mirror.carrier.Carrier`; may be awaited in any loop."""
         if self._loop is None or self._loop.is_closed():
+            self._end_now()
             return
         if asyncio.get_running_loop() is self._loop:
             await self._finish(grace)
@@ -61,6 +68,7 @@ class LoopCarrier:
     def drain_blocking(self, grace: float) -> None:
         """See :class:`~shadowmesh.mirror.carrier.Carrier`."""
         if self._loop is None or self._loop.is_closed():
+            self._end_now()
             return
         if not self._loop.is_running():
             self._loop.run_until_complete(self._finish(grace))
@@ -77,3 +85,12 @@ class LoopCarrier:
         self._pump.stop()
         self._pump.flush()
         await self._consumer.close()
+
+    def _end_now(self) -> None:
+        """The loop was closed before anybody drained: what is open is recorded as cut."""
+        if self._pump is None or self._consumer is None:
+            return
+        self._pump.stop()
+        self._consumer.end_now()
+        self._pump.flush()
+        self._consumer.end_now()

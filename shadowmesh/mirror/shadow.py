@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,8 +16,9 @@ from shadowmesh.rpc import Arity
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """What a shadow needs to know: how to call, with what, for how long, and who wants to hear of its end."""
+    """What a shadow needs to know: where and how to call, with what, for how long, and who wants to hear of its end."""
 
+    loop: AbstractEventLoop
     multicallable: Any
     arity: Arity
     metadata: Metadata

@@ -26,7 +26,7 @@ class ShadowCall:
         if self._task is None:
             # Stands if the task is cancelled before its first step; the real start overwrites it.
             self.observation.started_ns = self._dispatch.clock()
-            self._task = asyncio.get_running_loop().create_task(self._run(message))
+            self._task = self._dispatch.loop.create_task(self._run(message))
             self._task.add_done_callback(self._done)
 
     def half_close(self) -> None:
@@ -51,9 +51,11 @@ class ShadowCall:
             if dispatch.arity.response_streaming:
                 async for response in call:
                     answer.add(response, dispatch.clock())
+                status = await call.code()
             else:
                 answer.add(await call, dispatch.clock())
-            status = await call.code()
+                # grpc.aio gives a single response only where the status is OK, and raises otherwise.
+                status = grpc.StatusCode.OK
         except grpc.aio.AioRpcError as error:
             status = error.code()
         finally:

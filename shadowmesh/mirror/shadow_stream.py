@@ -8,7 +8,6 @@ end of the process.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Iterator
 from queue import SimpleQueue
@@ -27,7 +26,6 @@ class ShadowStream:
     def __init__(self, dispatch: Dispatch) -> None:
         self.observation = Observation(span_id=dispatch.span_id, started_ns=dispatch.clock())
         self._dispatch = dispatch
-        self._loop = asyncio.get_running_loop()
         self._inbox: SimpleQueue[bytes | None] = SimpleQueue()
         self._call: Any = None
         self._stopped: CallEnd | None = None
@@ -67,7 +65,7 @@ class ShadowStream:
         # Lets go of grpc's thread, which may still wait for a request message.
         self._inbox.put(None)
         try:
-            self._loop.call_soon_threadsafe(self._dispatch.finished)
+            self._dispatch.loop.call_soon_threadsafe(self._dispatch.finished)
         except RuntimeError:
             # The engine's loop is closed: it has recorded this leg as cut already.
             return

@@ -44,12 +44,17 @@ class Offer(Protocol):
 
 
 class Capture:
-    """How many bytes one direction of a call may still keep: a cap per call, and credit shared by all calls."""
+    """
+    How many bytes one direction of a call may still keep: a cap per call, and credit shared by all calls.
 
-    __slots__ = ("_credit", "_left", "_room")
+    A message above ``largest`` is not kept whatever room there is.
+    """
 
-    def __init__(self, credit: Tokens, limit: int) -> None:
+    __slots__ = ("_credit", "_left", "_room", "largest")
+
+    def __init__(self, credit: Tokens, limit: int, *, largest: int | None = None) -> None:
         self._credit = credit
+        self.largest = limit if largest is None else largest
         self._left = limit
         self._room = 0
 
@@ -72,7 +77,7 @@ class Capture:
 class Tap:
     """One call's tap. Every method may be called at any time and in any order; after ``done`` they do nothing."""
 
-    __slots__ = ("_bytes", "_call", "_credit", "_fault", "_messages", "_offer", "_open", "_request_capture",
+    __slots__ = ("_bytes", "_call", "_count", "_credit", "_fault", "_messages", "_offer", "_open", "_request_capture",
                  "_response_capture", "_stall_ns", "_times", "capturing")  # fmt: skip
 
     def __init__(
@@ -96,6 +101,7 @@ class Tap:
         self._messages: list[bytes] = []
         self._bytes = 0
         self._stall_ns = 0
+        self._count = 0
         # One token: whoever pops it ends the call. A list's pop is atomic, so no lock is held by any thread.
         self._open = [None]
 
@@ -105,11 +111,19 @@ class Tap:
             capture = self._request_capture
             if capture is None or not self._open:
                 return
-            taken = capture.take(len(data))
+            taken = capture.take(len(data)) if len(data) <= capture.largest else None
             if taken is None:
                 self._abandon(DropReason.OVERSIZE)
             elif not self._hand_over((Request(self._call, (at_ns,), (data,), taken),), Room.MORE, taken):
                 self._abandon(DropReason.QUEUE_FULL)
+        except Exception as error:
+            self._fault(error)
+
+    def requests_lost(self) -> None:
+        """Request messages have passed that nobody kept."""
+        try:
+            if self._request_capture is not None and self._open:
+                self._abandon(DropReason.OVERSIZE)
         except Exception as error:
             self._fault(error)
 
@@ -126,10 +140,13 @@ class Tap:
         try:
             if not self._open:
                 return
+            self._count += 1
             self._times.append(at_ns)
+            if self.capturing and self._too_large(data):
+                self.capturing = False
             if self.capturing:
-                self._messages.append(data)
                 self._bytes += len(data)
+                self._messages.append(data)
             if len(self._times) >= FLUSH_MESSAGES or self._bytes >= FLUSH_BYTES:
                 frame = self._flush()
                 if not self._hand_over((frame,), Room.MORE, frame.pages):
@@ -150,7 +167,7 @@ class Tap:
             return
         try:
             last = self._flush()
-            done = LiveDone(self._call, at_ns, status, end, self._stall_ns, self.capturing)
+            done = LiveDone(self._call, at_ns, status, end, self._stall_ns, self.capturing, self._count)
             self._hand_over((last, done) if last.times_ns else (done,), Room.END, last.pages)
         except Exception as error:
             self._fault(error)
@@ -159,6 +176,9 @@ class Tap:
     def open(self) -> bool:
         """Whether nobody has ended the call yet."""
         return bool(self._open)
+
+    def _too_large(self, data: bytes) -> bool:
+        return self._response_capture is not None and len(data) > self._response_capture.largest
 
     def _flush(self) -> Response:
         times, messages, size = tuple(self._times), tuple(self._messages), self._bytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
@@ -10,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from shadowmesh.names import TargetKind
 from shadowmesh.policy.headers import refuse_secret
 from shadowmesh.policy.routes import check_pattern
-from shadowmesh.settings import Address, Name, Seconds, Settings
+from shadowmesh.settings import Name, Seconds, Settings, TargetAddress
 
 
 class TargetSettings(Settings):
@@ -29,7 +30,7 @@ class TargetSettings(Settings):
     name: Name
     kind: TargetKind = TargetKind.CANDIDATE
     version: Annotated[str, Field(max_length=128)] = ""
-    address: Address
+    address: TargetAddress
     rate: Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)] = 1.0
     deadline: Seconds = 60.0
     max_in_flight: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 64
@@ -43,7 +44,7 @@ class TargetSettings(Settings):
             refuse_secret(key)
         return tuple(key.lower() for key in keys)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Twelve hex digits over everything that decides what is measured; evidence is keyed by it."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
@@ -81,7 +82,7 @@ class ExperimentSettings(Settings):
             raise ValueError("two targets of one experiment have the same name")
         return self
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Twelve hex digits over the whole policy in force."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]

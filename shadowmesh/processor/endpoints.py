@@ -57,8 +57,20 @@ def _is_this_machine(host: str) -> bool:
     own = socket.gethostname().lower()
     if name in {"", "localhost", "ip6-localhost", own, own.split(".", 1)[0]} or name.endswith(".localhost"):
         return True
+    return any(_is_own(address) for address in _addresses(name))
+
+
+def _addresses(name: str) -> list[str]:
+    """Return what the resolver makes of a name, or of an address in one of its odd spellings (``127.1``)."""
     try:
-        address = ip_address(name)
+        return [str(found[4][0]) for found in socket.getaddrinfo(name, None, type=socket.SOCK_DGRAM)]
+    except (OSError, UnicodeError):
+        return []
+
+
+def _is_own(text: str) -> bool:
+    try:
+        address = ip_address(text.partition("%")[0])
     except ValueError:
         return False
     return address.is_loopback or address.is_unspecified or _is_bindable(str(address), address.version)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from shadowmesh.names import OTHER, Decision, DropReason, Outcome
+from shadowmesh.names import OTHER, WITHOUT_LEGS, Decision, Outcome
 
 
 class FunnelSeries(NamedTuple):
@@ -57,7 +57,7 @@ class Account:
     def sent(self) -> int:
         """Exchanges whose legs were made: the mirrored ones, and the shed ones, whose leg says so."""
         dropped = self.decisions.get(Decision.DROPPED, 0)
-        without_legs = self.drop_reasons.get(DropReason.UNSUPPORTED_HANDLER, 0)
+        without_legs = sum(self.drop_reasons.get(reason, 0) for reason in WITHOUT_LEGS)
         return self.decisions.get(Decision.MIRRORED, 0) + dropped - without_legs
 
     @property

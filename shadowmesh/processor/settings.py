@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr
 
 from shadowmesh.pricing import PriceSettings
-from shadowmesh.settings import Address, ByteSize, Seconds, Settings
+from shadowmesh.settings import ByteSize, Endpoint, ListenAddress, Seconds, Settings
 
 Pattern = Annotated[str, Field(min_length=1, max_length=256)]
 """A shell pattern such as ``acme.v1.Models/*``."""
@@ -23,7 +23,7 @@ class ExportSettings(Settings):
     set here.
     """
 
-    endpoint: Address
+    endpoint: Endpoint
     traces: bool = True
     metrics: bool = True
     forward_spans: bool = False
@@ -35,7 +35,7 @@ class ExportSettings(Settings):
 class QueueSettings(Settings):
     """How much may wait for one endpoint; what does not fit is dropped and counted."""
 
-    items: Annotated[int, Field(gt=0)] = 8192
+    items: Annotated[int, Field(strict=True, gt=0, le=100_000_000)] = 8192
     size: ByteSize = 64 * 1024 * 1024
 
 
@@ -49,15 +49,15 @@ class ProcessorSettings(Settings):
     either way. ``compare_spans`` knows no threshold yet: all pairs with both legs, or none.
     """
 
-    listen: Annotated[Address, Field(pattern=r":\d{1,5}$")] = "127.0.0.1:24317"
+    listen: ListenAddress = "127.0.0.1:24317"
     window: Seconds = 60.0
-    capacity: Annotated[int, Field(gt=0)] = 100_000
-    max_message_bytes: ByteSize = 16 * 1024 * 1024
+    capacity: Annotated[int, Field(strict=True, gt=0, le=100_000_000)] = 100_000
+    max_message_bytes: Annotated[ByteSize, Field(le=1 << 30)] = 16 * 1024 * 1024
     export: tuple[ExportSettings, ...] = ()
     metric_interval: Seconds = 10.0
     compare_spans: Literal["always", "never"] = "always"
     prices: tuple[PriceSettings, ...] = ()
     methods: tuple[Pattern, ...] = ()
     models: tuple[Pattern, ...] = ()
-    series: Annotated[int, Field(gt=0)] = 2000
+    series: Annotated[int, Field(strict=True, gt=0, le=100_000_000)] = 2000
     queue: QueueSettings = QueueSettings()

@@ -8,6 +8,7 @@ default, unless a message around it is there: ``usage.output_tokens`` of a ``usa
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -22,17 +23,19 @@ _STEP = re.compile(r"([A-Za-z_]\w*)(\[\*\])?")
 _REALS = frozenset({FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT})
 
 
+_Find = Callable[[Any], Sequence[Any]]
+
+
 class _Step(NamedTuple):
     name: str
     repeated: bool
-    message: bool
     presence: bool
     default: Any
     enum: dict[int, str] | None
 
 
 class Path:
-    """A path checked against the message type it starts from."""
+    """A path checked against the message type it starts from; ``find`` returns every value in a message, in order."""
 
     def __init__(self, text: str, descriptor: Descriptor) -> None:
         """
@@ -44,17 +47,15 @@ class Path:
         self.text = text
         fields = _resolve(text, descriptor)
         self.kind: Kind = _kind(fields[-1])
-        self._steps = tuple(_step(field, _is_repeated(field)) for field in fields)
+        self.find = _finder(tuple(_step(field, _is_repeated(field)) for field in fields), False)
 
     def values(self, message: Message) -> list[Any]:
         """Return every value found, in order; enum values by name."""
-        found: list[Any] = []
-        _walk(message, self._steps, 0, False, found)
-        return found
+        return list(self.find(message))
 
     def first(self, message: Message) -> Any | None:
         """Return the first value, or ``None``."""
-        found = self.values(message)
+        found = self.find(message)
         return found[0] if found else None
 
 
@@ -110,30 +111,41 @@ def _step(field: FieldDescriptor, repeated: bool) -> _Step:
     return _Step(
         name=field.name,
         repeated=repeated,
-        message=field.message_type is not None,
         presence=field.has_presence,
         default=None if repeated else field.default_value,
         enum=enum,
     )
 
 
-def _walk(message: Any, steps: tuple[_Step, ...], at: int, inside_present: bool, found: list[Any]) -> None:
-    step = steps[at]
-    if step.presence and not message.HasField(step.name):
-        return
-    value = getattr(message, step.name)
-    last = at == len(steps) - 1
-    for item in value if step.repeated else (value,):
-        if step.message and not last:
-            _walk(item, steps, at + 1, True, found)
-        elif step.enum is not None:
-            if item != 0 or step.presence or step.repeated:
-                found.append(step.enum.get(item, str(item)))
-        elif step.presence or step.repeated or _said(item, step, inside_present):
-            found.append(item)
+def _finder(steps: tuple[_Step, ...], inside_present: bool) -> _Find:
+    """Return what finds the values of ``steps``: closures, because every field of every mirrored message is read."""
+    step, rest = steps[0], steps[1:]
+    name, default = step.name, step.default
+    deeper = _finder(rest, True) if rest else None
+    if step.repeated:
+        return _each(step, deeper)
+    if deeper is not None:
+        # Only messages have fields, and every message has presence.
+        return lambda message: deeper(getattr(message, name)) if message.HasField(name) else ()
+    if step.enum is not None:
+        label, presence = step.enum.get, step.presence
+
+        def labelled(message: Any) -> Sequence[Any]:
+            number = getattr(message, name)
+            return (label(number, str(number)),) if (message.HasField(name) if presence else number) else ()
+
+        return labelled
+    if step.presence:
+        return lambda message: (getattr(message, name),) if message.HasField(name) else ()
+    said_at_default = inside_present and not isinstance(default, (str, bytes))
+    return lambda message: (value,) if (value := getattr(message, name)) != default or said_at_default else ()
 
 
-def _said(item: Any, step: _Step, inside_present: bool) -> bool:
-    if item != step.default:
-        return True
-    return inside_present and not isinstance(item, (str, bytes))
+def _each(step: _Step, deeper: _Find | None) -> _Find:
+    name = step.name
+    if deeper is not None:
+        return lambda message: [found for item in getattr(message, name) for found in deeper(item)]
+    if step.enum is not None:
+        label = step.enum.get
+        return lambda message: [label(number, str(number)) for number in getattr(message, name)]
+    return lambda message: getattr(message, name)

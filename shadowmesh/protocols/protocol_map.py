@@ -120,6 +120,8 @@ class MethodMap:
         self._response_class = response
         self.request = _compile(settings.request, request)
         self.response = _compile(settings.response, response)
+        # The fields of an answer: all but its text.
+        self.answer = tuple((name, path) for name, path in self.response.items() if name != "text")
         self.tool_calls = tuple(_path("tool_calls", text, response) for text in settings.response.tool_calls)
         rule = settings.exchanges
         self.exchange_paths = (

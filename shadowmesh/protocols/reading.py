@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from shadowmesh.model import NO_FIELDS, Fields
 from shadowmesh.names import UsageSource
+from shadowmesh.protocols.paths import Path
 from shadowmesh.protocols.protocol_map import MethodMap
 
 # Whoever sends the bytes also writes these into our spans, so they are cut to a size.
@@ -32,43 +33,69 @@ class Reading(NamedTuple):
 
 def read(method_map: MethodMap | None, requests: Sequence[bytes], responses: Sequence[bytes]) -> Reading:
     """Read one exchange; without a map the raw messages are the output and every field is unknown."""
+    return Reading(
+        read_fields(method_map, read_request(method_map, requests), responses), read_output(method_map, responses)
+    )
+
+
+def read_request(method_map: MethodMap | None, requests: Sequence[bytes]) -> dict[str, Any]:
+    """Return the fields of a request: all legs of an exchange share them."""
     if method_map is None:
-        return Reading(NO_FIELDS, tuple(responses))
-    first = method_map.parse_request(requests[0]) if requests else None
-    answers = [answer for answer in map(method_map.parse_response, responses) if answer is not None]
+        return {}
     values: dict[str, Any] = {"operation": method_map.operation, "provider": method_map.provider}
-    if first is not None:
-        values.update(_request(method_map, first))
-    values.update(_response(method_map, answers))
-    output = _output(method_map, answers) if len(answers) == len(responses) else None
-    return Reading(Fields(**values), output)
-
-
-def _request(method_map: MethodMap, message: Message) -> dict[str, Any]:
-    values: dict[str, Any] = {}
+    first = method_map.parse_request(requests[0]) if requests else None
+    if first is None:
+        return values
     for name, path in method_map.request.items():
-        found = path.values(message)
+        found = path.find(first)
+        if not found:
+            continue
         if name == "stop_sequences":
             values[name] = tuple(_text(value) for value in found[:_MOST_STOPS])
-        elif found:
+        else:
             values["request_model" if name == "model" else name] = _READERS.get(name, _integer)(found[0])
     return values
 
 
-def _response(method_map: MethodMap, answers: list[Message]) -> dict[str, Any]:
+def read_fields(method_map: MethodMap | None, asked: dict[str, Any], responses: Sequence[bytes]) -> Fields:
+    """Return the fields of one leg: those ``read_request`` returned, and those of its answer."""
+    if method_map is None:
+        return NO_FIELDS
+    return Fields(**asked, **_response(method_map, responses))
+
+
+def read_output(method_map: MethodMap | None, responses: Sequence[bytes]) -> tuple[bytes, ...] | None:
+    """Return the answer in parts, ``None`` where one of its messages is none."""
+    if method_map is None:
+        return tuple(responses)
+    answers = [answer for answer in map(method_map.parse_response, responses) if answer is not None]
+    return _output(method_map, answers) if len(answers) == len(responses) else None
+
+
+def _response(method_map: MethodMap, responses: Sequence[bytes]) -> dict[str, Any]:
+    """The last word on a field stands. Read from the end: the last message of a stream mostly has them all."""
     values: dict[str, Any] = {}
-    for name, path in method_map.response.items():
-        if name == "text":
+    wanted: Sequence[tuple[str, Path]] = method_map.answer
+    for data in reversed(responses):
+        answer = method_map.parse_response(data)
+        if answer is None:
             continue
-        last = next((found[-1] for answer in reversed(answers) if (found := path.values(answer))), None)
-        if last is None:
-            continue
-        if name == "finish_reason":
-            values["finish_reasons"] = (_text(method_map.finish_reasons.get(last, last)),)
-        elif name in ("id", "model"):
-            values[f"response_{name}"] = _text(last)
-        else:
-            values[name] = _integer(last)
+        missing = []
+        for name, path in wanted:
+            found = path.find(answer)
+            if not found:
+                missing.append((name, path))
+                continue
+            last = found[-1]
+            if name == "finish_reason":
+                values["finish_reasons"] = (_text(method_map.finish_reasons.get(last, last)),)
+            elif name in ("id", "model"):
+                values[f"response_{name}"] = _text(last)
+            else:
+                values[name] = _integer(last)
+        wanted = missing
+        if not wanted:
+            break
     if any(values.get(name) is not None for name in _USAGE):
         values["usage_source"] = str(UsageSource.RESPONSE)
     return values

@@ -7,8 +7,9 @@ are those of ``names.py``; types are those OTLP carries (bool, int, float, str, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from shadowmesh import names
@@ -24,7 +25,27 @@ class _Column(NamedTuple):
     type: type
 
 
-_LEG = (
+# Said on every leg even when it equals the field's default: a reader must not have to know our defaults.
+_ALWAYS = frozenset(
+    {names.PAIR_LEG_COUNT, names.SAMPLING_PROBABILITY, names.STREAM_MESSAGE_COUNT, names.STREAM_COMPLETE}
+)
+
+
+class _Table:
+    """The columns of one record, and what writing them needs of it."""
+
+    def __init__(self, record: type, *columns: _Column) -> None:
+        defaults = {field.name: field.default for field in fields(record)}
+        self.columns = columns
+        # ``None`` for what is said always: absent itself, it leaves no other value out.
+        self.rows: tuple[tuple[str, Any, Any], ...] = tuple(
+            (c.attribute, c.type, None if c.attribute in _ALWAYS else defaults[c.field]) for c in columns
+        )
+        self.values: Callable[[Any], tuple[Any, ...]] = attrgetter(*(column.field for column in columns))
+
+
+_LEG = _Table(
+    Leg,
     _Column("experiment", names.EXPERIMENT_NAME, str),
     _Column("pair_id", names.PAIR_ID, str),
     _Column("role", names.ROLE, str),
@@ -55,7 +76,8 @@ _LEG = (
     _Column("target_digest", names.TARGET_DIGEST, str),
     _Column("config_digest", names.CONFIG_DIGEST, str),
 )
-_FIELDS = (
+_FIELDS = _Table(
+    Fields,
     _Column("operation", names.GEN_AI_OPERATION_NAME, str),
     _Column("provider", names.GEN_AI_PROVIDER_NAME, str),
     _Column("request_model", names.GEN_AI_REQUEST_MODEL, str),
@@ -74,28 +96,22 @@ _FIELDS = (
     _Column("usage_source", names.USAGE_SOURCE, str),
     _Column("finish_reasons", names.GEN_AI_RESPONSE_FINISH_REASONS, tuple),
 )
-_GAPS = (
+_GAPS = _Table(
+    ChunkGaps,
     _Column("p50", names.STREAM_CHUNK_GAP_P50, float),
     _Column("p95", names.STREAM_CHUNK_GAP_P95, float),
     _Column("max", names.STREAM_CHUNK_GAP_MAX, float),
 )
-_COST = (
+_COST = _Table(
+    Cost,
     _Column("amount", names.COST_AMOUNT, float),
     _Column("currency", names.COST_CURRENCY, str),
     _Column("source", names.COST_SOURCE, str),
     _Column("pricing_version", names.COST_PRICING_VERSION, str),
 )
-# Said on every leg even when it equals the field's default: a reader must not have to know our defaults.
-_ALWAYS = frozenset(
-    {names.PAIR_LEG_COUNT, names.SAMPLING_PROBABILITY, names.STREAM_MESSAGE_COUNT, names.STREAM_COMPLETE}
-)
 
-LEG_KEYS = frozenset(column.attribute for table in (_LEG, _FIELDS, _GAPS, _COST) for column in table)
+LEG_KEYS = frozenset(column.attribute for table in (_LEG, _FIELDS, _GAPS, _COST) for column in table.columns)
 """Every attribute :func:`from_attributes` reads; a decoder may skip all others unread."""
-
-_DEFAULTS: dict[type, dict[str, Any]] = {
-    record: {field.name: field.default for field in fields(record)} for record in (Leg, Fields, ChunkGaps, Cost)
-}
 
 
 def to_attributes(leg: Leg) -> dict[str, Value]:
@@ -146,24 +162,23 @@ def from_attributes(
         started_ns=started_ns,
         ended_ns=ended_ns,
         fields=Fields(**_read(attributes, _FIELDS)),
-        chunk_gaps=ChunkGaps(**gaps) if len(gaps) == len(_GAPS) else None,
+        chunk_gaps=ChunkGaps(**gaps) if len(gaps) == len(_GAPS.columns) else None,
         cost=Cost(**cost) if {"amount", "currency", "source"} <= cost.keys() else None,
         **values,
     )
 
 
-def _write(attributes: dict[str, Value], record: Any, table: tuple[_Column, ...]) -> None:
-    defaults = _DEFAULTS[type(record)]
-    for field, attribute, kind in table:
-        value = getattr(record, field)
-        if value is None or (value == defaults[field] and attribute not in _ALWAYS):
+def _write(attributes: dict[str, Value], record: Any, table: _Table) -> None:
+    for (attribute, kind, default), value in zip(table.rows, table.values(record), strict=True):
+        # Mostly it is the default itself, which is quicker to see than that it equals it.
+        if value is default or value is None or value == default:
             continue
-        attributes[attribute] = kind(value) if kind is not tuple else value
+        attributes[attribute] = value if type(value) is kind else kind(value)
 
 
-def _read(attributes: Mapping[str, Any], table: tuple[_Column, ...]) -> dict[str, Any]:
+def _read(attributes: Mapping[str, Any], table: _Table) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    for field, attribute, kind in table:
+    for field, attribute, kind in table.columns:
         value = attributes.get(attribute)
         if value is not None:
             values[field] = _typed(value, kind, attribute)

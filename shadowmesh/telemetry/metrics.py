@@ -41,6 +41,7 @@ class MirrorMetrics:
         self._funnel = funnel
         self._active = active
         self._queued = queued
+        self._closed = False
         self._provider = MeterProvider(metric_readers=[reader], resource=resource, shutdown_on_exit=False)
         meter = self._provider.get_meter(names.SCOPE_INTERCEPTOR, schema_url=names.SCHEMA_URL)
         meter.create_observable_counter(
@@ -68,8 +69,9 @@ class MirrorMetrics:
 
     def close(self, seconds: float) -> None:
         """Export the last state and end; more than once is safe."""
-        provider, self._provider = self._provider, MeterProvider(shutdown_on_exit=False)
-        provider.shutdown(timeout_millis=seconds * 1e3)
+        if not self._closed:
+            self._closed = True
+            self._provider.shutdown(timeout_millis=seconds * 1e3)
 
     def _observe_funnel(self, _: CallbackOptions) -> Iterable[Observation]:
         for (experiment, target, decision, reason), count in self._funnel().items():

@@ -27,6 +27,13 @@ from shadowmesh.names import DISTRO_NAME, DISTRO_VERSION, SERVICE_INSTANCE_ID, S
 from shadowmesh.telemetry.settings import TelemetrySettings
 
 _HTTP = "http/protobuf"
+_OTLP = "opentelemetry.exporter.otlp.proto"
+_EXPORTERS = {
+    ("TRACES", "grpc"): ("shadowmesh.telemetry.otlp", "PairSpanExporter"),
+    ("TRACES", _HTTP): (f"{_OTLP}.http.trace_exporter", "OTLPSpanExporter"),
+    ("METRICS", "grpc"): (f"{_OTLP}.grpc.metric_exporter", "OTLPMetricExporter"),
+    ("METRICS", _HTTP): (f"{_OTLP}.http.metric_exporter", "OTLPMetricExporter"),
+}
 _INTERVAL_MILLIS = 10_000.0
 
 
@@ -62,7 +69,7 @@ def span_exporter(settings: TelemetrySettings) -> SpanExporter | None:
     """Return the exporter for spans, ``None`` where ``OTEL_TRACES_EXPORTER`` is ``none``."""
     kind = _kind(settings, "OTEL_TRACES_EXPORTER")
     if kind == "otlp":
-        exporter: SpanExporter = _otlp("trace_exporter", "OTLPSpanExporter", "TRACES", settings)
+        exporter: SpanExporter = _otlp("TRACES", settings)
         return exporter
     return ConsoleSpanExporter() if kind == "console" else None
 
@@ -72,11 +79,7 @@ def metric_reader(settings: TelemetrySettings) -> MetricReader | None:
     kind = _kind(settings, "OTEL_METRICS_EXPORTER")
     if kind == "none":
         return None
-    exporter: MetricExporter = (
-        _otlp("metric_exporter", "OTLPMetricExporter", "METRICS", settings)
-        if kind == "otlp"
-        else ConsoleMetricExporter()
-    )
+    exporter: MetricExporter = _otlp("METRICS", settings) if kind == "otlp" else ConsoleMetricExporter()
     return PeriodicExportingMetricReader(exporter, export_interval_millis=_interval_millis(settings))
 
 
@@ -96,11 +99,11 @@ def _kind(settings: TelemetrySettings, variable: str) -> str:
     return kind
 
 
-def _otlp(module: str, name: str, signal: str, settings: TelemetrySettings) -> Any:
+def _otlp(signal: str, settings: TelemetrySettings) -> Any:
     if settings.otlp is not None:
         endpoint = settings.otlp.endpoint
-        return _class("grpc", module, name)(endpoint=endpoint, insecure=not endpoint.startswith("https://"))
-    return _class("grpc" if _protocol(signal) == "grpc" else "http", module, name)()
+        return _class(signal, "grpc")(endpoint=endpoint, insecure=not endpoint.startswith("https://"))
+    return _class(signal, _protocol(signal))()
 
 
 def _protocol(signal: str) -> str:
@@ -113,5 +116,6 @@ def _protocol(signal: str) -> str:
     return "grpc"
 
 
-def _class(transport: str, module: str, name: str) -> Any:
-    return getattr(import_module(f"opentelemetry.exporter.otlp.proto.{transport}.{module}"), name)
+def _class(signal: str, protocol: str) -> Any:
+    module, name = _EXPORTERS[signal, protocol]
+    return getattr(import_module(module), name)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from shadowmesh.settings import Address, Seconds, Settings
+from shadowmesh.settings import Endpoint, Seconds, Settings
 
 
 class OtlpSettings(Settings):
@@ -17,7 +17,7 @@ class OtlpSettings(Settings):
         endpoint: ``http://host:port`` in plain text, ``https://host:port`` with TLS.
     """
 
-    endpoint: Address
+    endpoint: Endpoint
 
 
 class TelemetrySettings(Settings):

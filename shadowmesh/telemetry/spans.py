@@ -23,10 +23,15 @@ INTERCEPTOR_SCOPE = InstrumentationScope(names.SCOPE_INTERCEPTOR, schema_url=nam
 _SERVER_ERRORS = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
 
 
+_FLAGS = tuple(map(TraceFlags, range(256)))
+_UNSET, _ERROR = Status(StatusCode.UNSET), Status(StatusCode.ERROR)
+
+
 def span_context(trace_id: int, span_id: int, *, flags: int = 1, state: str = "") -> SpanContext:
     """Return the context of a span of ours, or of one we only know by its ids."""
     trace_state = TraceState.from_header([state]) if state else None
-    return SpanContext(trace_id, span_id, is_remote=False, trace_flags=TraceFlags(flags), trace_state=trace_state)
+    trace_flags = _FLAGS[flags] if flags < len(_FLAGS) else TraceFlags(flags)
+    return SpanContext(trace_id, span_id, is_remote=False, trace_flags=trace_flags, trace_state=trace_state)
 
 
 def finished_span(
@@ -58,7 +63,7 @@ def finished_span(
         attributes=attributes,
         links=tuple(links),
         kind=kind,
-        status=Status(StatusCode.ERROR) if error else Status(StatusCode.UNSET),
+        status=_ERROR if error else _UNSET,
         start_time=started_ns,
         end_time=max(ended_ns, started_ns),
         instrumentation_scope=scope,

@@ -129,14 +129,14 @@ class AioBouncer(grpc.aio.ServerInterceptor):
 
 
 @pytest.mark.parametrize(("kind", "carrier"), [pair for pair in CARRIERS if pair[0] in ("sync", "aio")])
-def test_a_call_that_an_interceptor_before_ours_turns_away_is_no_exchange(kind: str, carrier: str) -> None:
+def test_a_call_that_an_interceptor_before_ours_turns_away_has_no_legs_and_is_counted(kind: str, carrier: str) -> None:
     with Backend(answering) as backend, running_mesh(config(target(backend.address)), carrier) as (mesh, sink):
         bouncer = AioBouncer() if is_aio(kind) else SyncBouncer()
         with live_server(kind, lambda: [bouncer, interceptor_of(kind, mesh)]) as server:
             assert see(server, "unary_unary", [["send", "x"]]).code is grpc.StatusCode.PERMISSION_DENIED
         mesh.drain(5)
         assert sink.legs() == []
-        assert mesh.funnel() == {}
+        assert mesh.funnel() == {FunnelKey("x", "candidate", Decision.DROPPED, DropReason.NOT_STARTED): 1}
         assert set(mesh.active().values()) == {0}
 
 

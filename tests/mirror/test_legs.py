@@ -372,7 +372,6 @@ def test_the_work_grows_with_the_messages_of_a_call_not_with_their_square() -> N
     [
         ("127.0.0.1:50051", "127.0.0.1", 50051),
         ("models.example:443", "models.example", 443),
-        ("models.example", "models.example", None),
         ("[::1]:50051", "::1", 50051),
         ("::1", "::1", None),
         ("dns:models.example:443", "models.example", 443),

@@ -33,6 +33,9 @@ class Collector:
     async def drain(self, grace: float) -> None:
         """A collector has nothing open."""
 
+    def end_now(self) -> None:
+        """Nothing is open here."""
+
     async def close(self) -> None:
         """A collector holds nothing."""
 

@@ -81,7 +81,7 @@ def test_a_unary_answer_goes_out_with_the_end_of_the_call() -> None:
     mirror.tap.done(6, "OK", "completed")
     assert mirror.carrier.taken == [
         Response(CALL, (5,), (b"answer",), 1),
-        LiveDone(CALL, 6, "OK", "completed", 0, captured=True),
+        LiveDone(CALL, 6, "OK", "completed", 0, captured=True, messages=1),
     ]
     assert mirror.carrier.rooms == [Room.END]
 
@@ -149,7 +149,7 @@ def test_without_capture_times_are_kept_and_bytes_are_not() -> None:
     mirror.tap.done(3, "OK", "completed")
     assert mirror.carrier.taken == [
         Response(CALL, (2,), (), 0),
-        LiveDone(CALL, 3, "OK", "completed", 0, captured=False),
+        LiveDone(CALL, 3, "OK", "completed", 0, captured=False, messages=1),
     ]
     assert mirror.credit.taken == 0
 
@@ -161,7 +161,7 @@ def test_an_answer_beyond_the_limit_of_a_call_is_counted_and_let_go() -> None:
     mirror.tap.done(3, "OK", "completed")
     assert mirror.carrier.taken == [
         Response(CALL, (1, 2), (), 0),
-        LiveDone(CALL, 3, "OK", "completed", 0, captured=False),
+        LiveDone(CALL, 3, "OK", "completed", 0, captured=False, messages=2),
     ]
     assert mirror.credit.taken == 0
 
@@ -206,6 +206,17 @@ def test_only_what_waits_longer_than_a_scheduler_makes_anybody_wait_is_a_stall()
         mirror.tap.stall(stall_ns)
     mirror.tap.done(1, "OK", "completed")
     assert mirror.carrier.taken == [LiveDone(CALL, 1, "OK", "completed", 3 * STALL_NS + 1, captured=True)]
+
+
+def test_what_is_no_bytes_is_a_fault_and_reaches_nobody() -> None:
+    mirror = Mirror()
+    mirror.tap.request(None, 1)  # type: ignore[arg-type]  # a serialiser may return anything
+    mirror.tap.response(None, 2)  # type: ignore[arg-type]  # likewise
+    assert [type(fault) for fault in mirror.faults] == [TypeError, TypeError]
+    assert mirror.carrier.taken == []
+    mirror.tap.done(3, "OK", "completed")
+    assert mirror.carrier.taken[0] == Response(CALL, (2,), (), 0)
+    assert len(mirror.carrier.of(LiveDone)) == 1
 
 
 @pytest.mark.parametrize("size", [0, 1])

@@ -72,7 +72,7 @@ BY_KIND: dict[type[Frame], st.SearchStrategy[Frame]] = {
     Request: _messages(Request),
     RequestEnd: st.builds(RequestEnd, CALLS, TIMES),
     Response: _messages(Response),
-    LiveDone: st.builds(LiveDone, CALLS, TIMES, TEXTS, TEXTS, TIMES, st.booleans()),
+    LiveDone: st.builds(LiveDone, CALLS, TIMES, TEXTS, TEXTS, TIMES, st.booleans(), CALLS),
     Abandon: st.builds(Abandon, CALLS, TEXTS),
     Reload: st.builds(Reload, CALLS, st.binary(max_size=40)),
     Drain: st.builds(Drain, CALLS, FINITE),
