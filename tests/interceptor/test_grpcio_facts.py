@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import grpc
 import grpc.aio
 import pytest
+from opentelemetry import trace
 from support.meshes import CARRIERS, config, running_mesh, target
+from support.scripts import script
 from support.servers import interceptor_of, is_aio, live_server
 from support.shadows import answering
 
@@ -222,3 +225,41 @@ def test_it_lives_beside_the_opentelemetry_instrumentation_and_makes_no_second_s
         assert {leg.trace_id for leg in legs} == {server_span.context.trace_id}
         assert {leg.parent_span_id for leg in legs} == {server_span.context.span_id}
         assert [span for span in sink.spans if span.kind.name == "SERVER"] == []
+
+
+def refusing_after_one(call: Any, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+    next(requests)
+    yield from ()
+    context.abort(grpc.StatusCode.NOT_FOUND, "enough")
+
+
+@pytest.mark.parametrize(("kind", "carrier"), PLAIN)
+def test_a_shadow_that_ends_a_request_stream_early_keeps_its_own_status(kind: str, carrier: str) -> None:
+    """grpc.aio would report INTERNAL for many of these (grpc/grpc#36066)."""
+    with Backend(refusing_after_one, workers=64) as backend, ExitStack() as stack:
+        mesh, sink = stack.enter_context(running_mesh(config(target(backend.address, max_in_flight=100)), carrier))
+        server = stack.enter_context(live_server(kind, lambda: [interceptor_of(kind, mesh)]))
+        for _ in range(25):
+            requests = iter([script(["read_all"]), *[b"x" * 1000] * 20])
+            assert len(list(server.call("stream_stream")(requests, timeout=20))) == 20
+        mesh.drain(10)
+        shadows = [leg for leg in sink.legs() if leg.role == Role.SHADOW]
+    assert [leg.status for leg in shadows] == ["NOT_FOUND"] * 25
+
+
+@pytest.mark.parametrize(("kind", "carrier"), PLAIN)
+def test_the_current_span_of_a_handler_is_the_one_it_would_have_without_us(kind: str, carrier: str) -> None:
+    def span_id() -> bytes:
+        return str(trace.get_current_span().get_span_context().span_id).encode()
+
+    async def aio(request: bytes, context: Any) -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield span_id()
+
+    def sync(request: bytes, context: Any) -> Iterator[bytes]:
+        for _ in range(3):
+            yield span_id()
+
+    handler = One(grpc.unary_stream_rpc_method_handler(aio if is_aio(kind) else sync))
+    bare, ours = both_ways(kind, carrier, handler, "unary_stream")
+    assert ours == bare == ("OK", None, [b"0"] * 3)
