@@ -7,6 +7,7 @@ them. Exporters are imported here, where they are built, and nowhere earlier.
 
 from __future__ import annotations
 
+import logging
 import os
 import uuid
 from importlib import import_module
@@ -26,6 +27,7 @@ from shadowmesh.errors import ConfigError
 from shadowmesh.names import DISTRO_NAME, DISTRO_VERSION, SERVICE_INSTANCE_ID, SERVICE_NAME
 from shadowmesh.telemetry.settings import TelemetrySettings
 
+_LOG = logging.getLogger("shadowmesh")
 _HTTP = "http/protobuf"
 _OTLP = "opentelemetry.exporter.otlp.proto"
 _EXPORTERS = {
@@ -93,9 +95,13 @@ def _interval_millis(settings: TelemetrySettings) -> float | None:
 def _kind(settings: TelemetrySettings, variable: str) -> str:
     if settings.otlp is not None:
         return "otlp"
-    kind = os.environ.get(variable, "").strip().lower() or "otlp"
-    if kind not in ("otlp", "console", "none"):
-        raise ConfigError(f"{variable}={kind} is not one of otlp, console, none")
+    value = os.environ.get(variable, "").strip().lower() or "otlp"
+    kind, *others = (part.strip() for part in value.split(","))
+    for part in (kind, *others):
+        if part not in ("otlp", "console", "none"):
+            raise ConfigError(f"{variable}={part} is not one of otlp, console, none")
+    if others:
+        _LOG.warning("%s=%s: only %s is used for the mirror's own telemetry", variable, value, kind)
     return kind
 
 
