@@ -57,14 +57,16 @@ def make_resource(settings: TelemetrySettings) -> Resource:
 
 def check(settings: TelemetrySettings) -> None:
     """
-    Refuse what could not be built later, without building it.
+    Refuse what could not be built later and load what it needs, without building it.
 
     Raises:
         ConfigError: the variables name an exporter or a protocol we do not know.
     """
-    for signal in ("TRACES", "METRICS"):
-        if _kind(settings, f"OTEL_{signal}_EXPORTER") == "otlp" and settings.otlp is None:
-            _protocol(signal)
+    for signal, module in (("TRACES", "trace_exporter"), ("METRICS", "metric_exporter")):
+        if _kind(settings, f"OTEL_{signal}_EXPORTER") == "otlp":
+            # Loaded now: the exporters themselves are made by the first covered call, which must not wait for imports.
+            transport = "grpc" if settings.otlp is not None or _protocol(signal) == "grpc" else "http"
+            import_module(f"opentelemetry.exporter.otlp.proto.{transport}.{module}")
 
 
 def span_exporter(settings: TelemetrySettings) -> SpanExporter | None:
