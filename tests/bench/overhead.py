@@ -50,7 +50,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench import figures, machine, payload
 from bench.calibration import with_rates
-from bench.plan import FULL, MODES, QUICK, SHAPES, Settings, Shape
+from bench.plan import FULL, MODES, QUICK, REFERENCE, SHAPES, Mode, Settings, Shape
 from bench.stage import Stage
 from bench.table import print_report
 from bench.window import measure
@@ -60,14 +60,16 @@ from rich.progress import Progress
 SCHEMA = "shadowmesh.bench.overhead/1"
 
 
-def run(settings: Settings, shapes: tuple[Shape, ...], progress: Progress) -> dict[str, Any]:
+def run(
+    settings: Settings, modes: tuple[Mode, ...], shapes: tuple[Shape, ...], progress: Progress
+) -> dict[str, Any]:
     """Measure everything and return the report; shapes without a rate get one first."""
     began = time.monotonic()
     chance = random.Random(settings.seed)
     samples: figures.Samples = defaultdict(list)
     facts = machine.describe()
-    task = progress.add_task("calibrating", total=settings.rounds * len(MODES) * len(shapes))
-    with Stage(MODES) as stage:
+    task = progress.add_task("calibrating", total=settings.rounds * len(modes) * len(shapes))
+    with Stage(modes) as stage:
         stage.renew()
         shapes = with_rates(shapes, stage, settings)
         facts["pinning"] = stage.pinning
@@ -79,13 +81,13 @@ def run(settings: Settings, shapes: tuple[Shape, ...], progress: Progress) -> di
                 stage.renew()
             for shape in chance.sample(shapes, len(shapes)):
                 seed = chance.getrandbits(32)
-                for mode in chance.sample(MODES, len(MODES)):
+                for mode in chance.sample(modes, len(modes)):
                     progress.update(task, description=f"round {done + 1}: {shape.name}, {mode.name}")
                     samples[mode.name, shape.name].append(measure(stage, mode, shape, settings, seed))
                     progress.advance(task)
             done += 1
             longest = max(longest, time.monotonic() - round_began)
-    rows = figures.rows(samples, MODES, shapes, settings.seed)
+    rows = figures.rows(samples, modes, shapes, settings.seed)
     return {
         "schema": SCHEMA,
         "machine": facts,
@@ -94,7 +96,7 @@ def run(settings: Settings, shapes: tuple[Shape, ...], progress: Progress) -> di
             "rounds_done": done,
             "request_bytes": payload.REQUEST_BYTES,
             "reply_bytes": payload.REPLY_BYTES,
-            "modes": [asdict(mode) for mode in MODES],
+            "modes": [asdict(mode) for mode in modes],
             "shapes": [{**asdict(shape), "messages": shape.messages} for shape in shapes],
             "took_seconds": round(time.monotonic() - began, 1),
         },
@@ -112,6 +114,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="how many rounds instead")
     parser.add_argument("--seed", type=int, help="of orders, arrivals and resampling")
     parser.add_argument("--only", metavar="SHAPE", choices=[shape.name for shape in SHAPES], help="one shape of load")
+    parser.add_argument("--modes", metavar="A,B,...", help=f"only these modes, and {REFERENCE}")
     parser.add_argument("--rate", type=float, help="calls/s of the open loop named by --only, instead of calibrating")
     arguments = parser.parse_args()
     if arguments.json is not None and not arguments.json.resolve().parent.is_dir():
@@ -123,11 +126,15 @@ def main() -> None:
     shapes = tuple(shape for shape in SHAPES if arguments.only in (None, shape.name))
     if arguments.rate:
         shapes = tuple(shape.at(arguments.rate) for shape in shapes)
+    wanted = {REFERENCE, *arguments.modes.split(",")} if arguments.modes else {mode.name for mode in MODES}
+    if unknown := wanted - {mode.name for mode in MODES}:
+        parser.error(f"--modes: no such mode: {', '.join(sorted(unknown))}")
+    modes = tuple(mode for mode in MODES if mode.name in wanted)
     # Ended politely by a supervisor, it ends its processes as on Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         with Progress(console=Console(stderr=True), transient=True) as progress:
-            report = run(replace(settings, **changes), shapes, progress)
+            report = run(replace(settings, **changes), modes, shapes, progress)
     except KeyboardInterrupt:
         sys.exit(130)
     if arguments.json is not None:
