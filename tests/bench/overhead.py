@@ -60,9 +60,7 @@ from rich.progress import Progress
 SCHEMA = "shadowmesh.bench.overhead/1"
 
 
-def run(
-    settings: Settings, modes: tuple[Mode, ...], shapes: tuple[Shape, ...], progress: Progress
-) -> dict[str, Any]:
+def run(settings: Settings, modes: tuple[Mode, ...], shapes: tuple[Shape, ...], progress: Progress) -> dict[str, Any]:
     """Measure everything and return the report; shapes without a rate get one first."""
     began = time.monotonic()
     chance = random.Random(settings.seed)
