@@ -25,6 +25,9 @@ class Arity(Enum):
         self.response_streaming = grpc_name.endswith("_stream")
         """Whether the server answers with a stream of messages."""
 
+    # An enum's own hash is a Python function; members are compared by identity anyway.
+    __hash__ = object.__hash__
+
     @classmethod
     def of(cls, *, request_streaming: bool, response_streaming: bool) -> Arity:
         """Return the shape with these two directions."""

@@ -5,22 +5,25 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
-from types import FunctionType, MethodType
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 import grpc.aio
 
-from shadowmesh.interceptor.call import LiveCall, time_left
+from shadowmesh.interceptor.call import AIO, LiveCall
 from shadowmesh.interceptor.context import ReadWriteContext, StatusContext
-from shadowmesh.interceptor.handlers import Parts, Wires, put_together, take_apart
+from shadowmesh.interceptor.handlers import Parts, Remembered, put_together, take_apart
 from shadowmesh.interceptor.streams import AsyncRequests, Requests, relay
 from shadowmesh.mirror.live import LiveSide
-from shadowmesh.names import CallEnd, DropReason
+from shadowmesh.names import DropReason
 from shadowmesh.policy.live_gate import Ticket
 
-Begin = Callable[[Any, Callable[[], Any]], LiveCall | None]
-"""Begins an exchange, from the context and from who can tell its status."""
+
+class _Tapped(NamedTuple):
+    """A handler's parts, and what makes a behaviour of the same kind for one call."""
+
+    parts: Parts
+    behaviour: Callable[[Parts, LiveCall], Callable[[Any, Any], Any]]
 
 
 class AioInterceptor(grpc.aio.ServerInterceptor):
@@ -29,119 +32,64 @@ class AioInterceptor(grpc.aio.ServerInterceptor):
     def __init__(self, live: LiveSide) -> None:
         self._live = live
         self._started = False
+        self._handlers = Remembered(_look_at)
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
         """Return the handler untouched, or tapped for this one call."""
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
-        if not self._started and self._live.covers(handler_call_details.method):
+        method, metadata = handler_call_details.method, handler_call_details.invocation_metadata
+        if not self._started and self._live.covers(method):
             # Also where nothing is sampled: the funnel is to say so.
             self._started = True
             self._live.start()
-        metadata = handler_call_details.invocation_metadata
-        ticket = self._live.decide(handler_call_details.method, metadata)
+        ticket = self._live.decide(method, metadata)
         if ticket is None:
             return handler
         try:
-            return self._tapped(handler, ticket, handler_call_details.method, metadata)
+            return self._tapped(handler, ticket, method, metadata)
         except Exception as error:
             self._live.faults.report("interceptor", error)
             return handler
 
     def _tapped(self, handler: Any, ticket: Ticket, method: str, metadata: Any) -> Any:
-        parts = take_apart(handler)
-        if parts is None:
+        tapped = self._handlers.of(method, handler)
+        if tapped is None:
             self._live.refuse(ticket, DropReason.UNSUPPORTED_HANDLER)
             return handler
         # After its loop was closed, the carrier `loop` starts anew in the one that runs now.
         self._live.start()
-        wires = Wires(parts, lambda: self._live.refuse(ticket, DropReason.NOT_STARTED))
-        # Interceptors run in the task of their call. grpc.aio cancels it when the client leaves and swallows the
-        # cancellation, so that the request to cancel is all there is to see afterwards.
-        task = asyncio.current_task()
-
-        def begin(context: Any, code: Callable[[], Any]) -> LiveCall | None:
-            return self._begin(ticket, parts, wires, method, metadata, context, code, task)
-
-        return put_together(parts, _behaviour(parts, begin), wires)
-
-    def _begin(
-        self,
-        ticket: Ticket,
-        parts: Parts,
-        wires: Wires,
-        method: str,
-        metadata: Any,
-        context: Any,
-        code: Callable[[], Any],
-        task: asyncio.Task[Any] | None,
-    ) -> LiveCall | None:
-        wires.begin()
-        tap = None
-        try:
-            deadline = time_left(context)
-            tap = self._live.begin(
-                ticket,
-                method=method,
-                arity=parts.arity,
-                metadata=metadata,
-                request=wires.request,
-                deadline=deadline,
-            )
-            if tap is None:
-                return None
-            call = LiveCall(
-                tap,
-                clock=self._live.clock,
-                code=code,
-                left=lambda: task is not None and task.cancelling() > 0,
-                left_for_good=True,
-                deadline=deadline,
-                unserializable=grpc.StatusCode.UNKNOWN,
-                none_is_empty=True,
-            )
-            wires.attach(call)
-            return call
-        except Exception as error:
-            self._live.faults.report("interceptor", error)
-            if tap is not None:
-                tap.done(self._live.clock(), "", CallEnd.CUT)
-            return None
+        parts = tapped.parts
+        call = LiveCall(self._live, ticket, parts, AIO, method, metadata)
+        return put_together(parts, tapped.behaviour(parts, call), call.deserialize, call.serialize)
 
 
-def _asking(context: Any) -> Callable[[], Any]:
-    """Return how to ask for the status later: a context that somebody put in between may have no ``code``."""
-
-    def code() -> Any:
-        return context.code()
-
-    return code
+def _look_at(handler: Any) -> _Tapped | None:
+    parts = take_apart(handler)
+    return None if parts is None else _Tapped(parts, _kind(parts.behaviour))
 
 
-def _behaviour(parts: Parts, begin: Begin) -> Callable[[Any, Any], Any]:
+def _kind(behaviour: Any) -> Callable[[Parts, LiveCall], Callable[[Any, Any], Any]]:
     """
-    Return a behaviour of the same kind as the original: grpc and other interceptors tell kinds apart by asking
-    ``inspect``, so a generator must stay a generator and a coroutine a coroutine.
+    Return what makes a behaviour of the same kind as the original: grpc and other interceptors tell kinds apart by
+    asking ``inspect``, so a generator must stay a generator and a coroutine a coroutine.
     """
-    if isinstance(parts.behaviour, (FunctionType, MethodType)):
-        # What ``inspect`` answers for these, in a tenth of the time.
-        flags = getattr(getattr(parts.behaviour, "__code__", None), "co_flags", 0)
-        if flags & inspect.CO_COROUTINE:
-            return _coroutine(parts, begin)
-        if flags & inspect.CO_ASYNC_GENERATOR:
-            return _generator(parts, begin)
-    if inspect.isasyncgenfunction(parts.behaviour):
-        return _generator(parts, begin)
-    if inspect.iscoroutinefunction(parts.behaviour):
-        return _coroutine(parts, begin)
-    return _synchronous(parts, begin)
+    if inspect.isasyncgenfunction(behaviour):
+        return _generator
+    return _coroutine if inspect.iscoroutinefunction(behaviour) else _synchronous
 
 
-def _generator(parts: Parts, begin: Begin) -> Callable[[Any, Any], Any]:
+def _begin(call: LiveCall, context: Any, code: Callable[[], Any] | None = None) -> bool:
+    # Interceptors and handlers run in the task of their call. grpc.aio cancels it when the client leaves and swallows
+    # the cancellation, so that the request to cancel is all there is to see afterwards.
+    task = asyncio.current_task()
+    return call.begin(context, code=code, left=None if task is None else task.cancelling)
+
+
+def _generator(parts: Parts, call: LiveCall) -> Callable[[Any, Any], Any]:
     async def behaviour(request: Any, context: Any) -> AsyncIterator[Any]:
-        call = begin(context, _asking(context))
-        if call is None:
+        if not _begin(call, context):
             async for message in parts.behaviour(request, context):
                 yield message
             return
@@ -150,7 +98,7 @@ def _generator(parts: Parts, begin: Begin) -> Callable[[Any, Any], Any]:
             async for message in parts.behaviour(request, context):
                 began = call.now()
                 yield message
-                call.tap.stall(call.now() - began)
+                call.waited(began)
         except asyncio.CancelledError:
             call.cancelled()
             raise
@@ -166,10 +114,9 @@ def _generator(parts: Parts, begin: Begin) -> Callable[[Any, Any], Any]:
     return behaviour
 
 
-def _coroutine(parts: Parts, begin: Begin) -> Callable[[Any, Any], Any]:
+def _coroutine(parts: Parts, call: LiveCall) -> Callable[[Any, Any], Any]:
     async def behaviour(request: Any, context: Any) -> Any:
-        call = begin(context, _asking(context))
-        if call is None:
+        if not _begin(call, context):
             return await parts.behaviour(request, context)
         request, context = _streaming_request(parts, request, context, call)
         try:
@@ -189,13 +136,15 @@ def _coroutine(parts: Parts, begin: Begin) -> Callable[[Any, Any], Any]:
     return behaviour
 
 
-def _synchronous(parts: Parts, begin: Begin) -> Callable[[Any, Any], Any]:
+def _synchronous(parts: Parts, call: LiveCall) -> Callable[[Any, Any], Any]:
     """For the handlers of a synchronous servicer, which grpc.aio runs in a thread pool."""
+    task = asyncio.current_task()
+    left = None if task is None else task.cancelling
 
     def behaviour(request: Any, context: Any) -> Any:
         watched = StatusContext(context)
-        call = begin(context, lambda: watched.status)
-        if call is None:
+        # In a pool: the task of the call is the one that made ``call``.
+        if not call.begin(context, code=lambda: watched.status, left=left):
             return parts.behaviour(request, context)
         if parts.arity.request_streaming:
             request = Requests(request, call)

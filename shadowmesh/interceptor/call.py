@@ -1,101 +1,183 @@
-"""One live call as the shells see it: a tap, and what its end means."""
+"""One live call as the shells see it: what passes through its (de)serialisers, and what its end means."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 
+from shadowmesh.interceptor.handlers import Parts
+from shadowmesh.mirror.live import LiveSide
 from shadowmesh.mirror.tap import Tap
-from shadowmesh.names import CallEnd
+from shadowmesh.model import Metadata
+from shadowmesh.names import CallEnd, DropReason
+from shadowmesh.policy.live_gate import Ticket
 
 # A client's deadline and ours for the same call differ by the network and by rounding.
 _DEADLINE_SLACK_NS = 5_000_000
 # grpc's "no deadline" in seconds is astronomically large on the synchronous server.
 _NO_DEADLINE_SECONDS = 1e9
+# An interceptor that reads ahead looks at the beginning of a stream; one that reads all of it is not followed.
+_MOST_EARLY = 16
 
 
-def time_left(context: Any) -> float | None:
-    """Return the seconds a call has left, ``None`` without a deadline, on every kind of server."""
-    remaining: float | None = context.time_remaining()
-    return remaining if remaining is not None and remaining < _NO_DEADLINE_SECONDS else None
+class Server(NamedTuple):
+    """
+    How one kind of server behaves.
+
+    ``left_for_good``: whether ``left`` still tells the truth once a call is over; ``unserializable``: the status grpc
+    gives on its own when a response cannot be serialised; ``none_is_empty``: whether grpc sends a response that is
+    ``None`` as an empty message.
+    """
+
+    left_for_good: bool
+    unserializable: grpc.StatusCode
+    none_is_empty: bool
+
+
+AIO = Server(left_for_good=True, unserializable=grpc.StatusCode.UNKNOWN, none_is_empty=True)
+SYNC = Server(left_for_good=False, unserializable=grpc.StatusCode.INTERNAL, none_is_empty=False)
 
 
 class LiveCall:
     """
-    Says to a tap what happens; the first of several ends stands.
+    Made where a call is sampled. Its (de)serialisers return what the originals return and keep the bytes that pass;
+    the tap begins with our behaviour, and of several ends the first stands.
 
-    Args:
-        code: asks the context for the status the handler set, ``None`` where it set none.
-        left: whether the client is known to have left: it cancelled, its deadline passed, or the server stops.
-        left_for_good: whether ``left`` still tells the truth once the call is over.
-        unserializable: the status grpc gives on its own when a response cannot be serialised.
-        none_is_empty: whether grpc sends a response that is ``None`` as an empty message.
+    Until then a single request's bytes wait here; the messages of a request stream are read by the handler, after the
+    beginning.
     """
 
-    __slots__ = (
-        "_clock",
-        "_code",
-        "_expires_ns",
-        "_left",
-        "_left_for_good",
-        "_none_is_empty",
-        "_returned",
-        "_unserializable",
-        "tap",
-    )
+    __slots__ = ("_begun", "_code", "_early", "_early_count", "_expires_ns", "_left", "_live", "_metadata", "_method",
+                 "_parts", "_request", "_returned", "_server", "_tap", "_ticket")  # fmt: skip
 
     def __init__(
-        self,
-        tap: Tap,
-        *,
-        clock: Callable[[], int],
-        code: Callable[[], Any],
-        left: Callable[[], bool],
-        deadline: float | None,
-        left_for_good: bool,
-        unserializable: grpc.StatusCode,
-        none_is_empty: bool,
+        self, live: LiveSide, ticket: Ticket, parts: Parts, server: Server, method: str, metadata: Metadata
     ) -> None:
-        self.tap = tap
-        self._clock = clock
-        self._code = code
-        self._left = left
-        self._left_for_good = left_for_good
-        self._none_is_empty = none_is_empty
-        self._expires_ns = None if deadline is None else clock() + int(deadline * 1e9) - _DEADLINE_SLACK_NS
-        self._unserializable = unserializable
+        self._live = live
+        self._ticket = ticket
+        self._parts = parts
+        self._server = server
+        self._method = method
+        self._metadata = metadata
+        self._begun = False
         self._returned = False
+        self._tap: Tap | None = None
+        self._request: bytes | None = None
+        self._early: list[bytes] | None = None
+        self._early_count = 0
+        self._expires_ns: int | None = None
+        self._code: Callable[[], Any] | None = None
+        self._left: Callable[[], Any] | None = None
 
-    def request(self, data: bytes) -> None:
-        """A message of a request stream was read."""
-        self.tap.request(data, self._clock())
+    # --- the wires -------------------------------------------------------------------------------------------------
+
+    def deserialize(self, data: bytes) -> Any:
+        """Stand in for the request deserialiser."""
+        parts = self._parts
+        if not parts.arity.request_streaming:
+            self._request = data
+        elif self._tap is not None:
+            self._tap.request(data, self._live.clock())
+        elif not self._begun:
+            self._read_early(data)
+        return data if parts.deserialize is None else parts.deserialize(data)
+
+    def serialize(self, message: Any) -> Any:
+        """Stand in for the response serialiser."""
+        parts, tap = self._parts, self._tap
+        try:
+            data: Any = message if parts.serialize is None else parts.serialize(message)
+        except Exception:
+            self._done(self._server.unserializable.name, CallEnd.COMPLETED)
+            raise
+        if tap is not None:
+            if isinstance(data, bytes):
+                tap.response(data, self._live.clock())
+            elif self._server.none_is_empty:
+                tap.response(b"", self._live.clock())
+            else:
+                self._done(self._server.unserializable.name, CallEnd.COMPLETED)
+            if not parts.arity.response_streaming:
+                # A single response's bytes are the last of a good call that anybody can see.
+                self.completed()
+        return data
+
+    def _read_early(self, data: bytes) -> None:
+        if self._early is None:
+            self._early = []
+        if len(self._early) < _MOST_EARLY:
+            self._early.append(data)
+        self._early_count += 1
+
+    # --- the call --------------------------------------------------------------------------------------------------
+
+    def begin(self, context: Any, *, code: Callable[[], Any] | None, left: Callable[[], Any] | None) -> bool:
+        """
+        Our behaviour was called: begin the exchange and return whether anything of it is recorded.
+
+        Args:
+            code: asks for the status the handler set, ``None`` where it set none; by default the context itself.
+            left: whether the client is known to have left: it cancelled, its deadline passed, or the server stops.
+        """
+        self._begun = True
+        try:
+            deadline = _time_left(context)
+            tap = self._live.begin(
+                self._ticket,
+                method=self._method,
+                arity=self._parts.arity,
+                metadata=self._metadata,
+                request=self._request,
+                deadline=deadline,
+            )
+            if tap is None:
+                return False
+            self._tap, self._left = tap, left
+            # A context that somebody put in between may have no ``code``.
+            self._code = getattr(context, "code", None) if code is None else code
+            if deadline is not None:
+                self._expires_ns = self._live.clock() + int(deadline * 1e9) - _DEADLINE_SLACK_NS
+            if self._early is not None:
+                self._catch_up(tap, self._early)
+            return True
+        except Exception as error:
+            self.fault(error)
+            self._done("", CallEnd.CUT)
+            return False
+
+    def _catch_up(self, tap: Tap, early: list[bytes]) -> None:
+        """Tell the tap what an interceptor before ours has read already."""
+        for data in early:
+            tap.request(data, self._live.clock())
+        if self._early_count > len(early):
+            tap.requests_lost()
+        early.clear()
+
+    def fault(self, error: Exception) -> None:
+        """Something of ours went wrong: it is counted and goes no further."""
+        self._live.faults.report("interceptor", error)
 
     def request_end(self) -> None:
         """The handler has read to the end of the requests."""
-        self.tap.request_end(self._clock())
-
-    def response(self, data: bytes) -> None:
-        """A response message goes out."""
-        self.tap.response(data, self._clock())
-
-    def no_message(self) -> None:
-        """The response is no bytes: one kind of server sends it as an empty message, the other refuses."""
-        if self._none_is_empty:
-            self.response(b"")
-        else:
-            self.unserializable()
+        if self._tap is not None:
+            self._tap.request_end(self._live.clock())
 
     def now(self) -> int:
         """Return the call's monotonic clock, nanoseconds."""
-        return self._clock()
+        return self._live.clock()
+
+    def waited(self, began_ns: int) -> None:
+        """A write that began at ``began_ns`` is over."""
+        if self._tap is not None:
+            self._tap.stall(self._live.clock() - began_ns)
 
     def returned(self) -> None:
         """The handler of a single response has returned: its bytes are still to be made, unless it failed by status."""
         self._returned = True
         status = self._status()
-        if status not in ("", "OK"):
+        if status and status != "OK":
             self._done(status, CallEnd.COMPLETED)
 
     def completed(self) -> None:
@@ -124,10 +206,6 @@ class LiveCall:
         else:
             self._done(status if status not in ("", "OK") else "UNKNOWN", CallEnd.COMPLETED)
 
-    def unserializable(self) -> None:
-        """The response could not be serialised."""
-        self._done(self._unserializable.name, CallEnd.COMPLETED)
-
     def cancelled(self) -> None:
         """The client left, its deadline passed, or the server stopped."""
         if self._expired():
@@ -137,9 +215,9 @@ class LiveCall:
 
     def terminated(self) -> None:
         """The call is over, whatever we saw of it: the last word where nobody had one."""
-        if not self.tap.open:
+        if self._tap is None or not self._tap.open:
             return
-        gone = self._is_left() and (self._left_for_good or not self._returned)
+        gone = self._is_left() and (self._server.left_for_good or not self._returned)
         if gone or self._expired():
             self.cancelled()
         else:
@@ -151,23 +229,34 @@ class LiveCall:
         # Where nothing else says that the client has left: a handler in a pool, an interceptor that waits after ours.
         # The context's own done-callback is no way out: registering one ties context and call into a cycle, which
         # would keep grpc's call alive until the collector comes by.
-        self.terminated()
+        if not self._begun:
+            self._live.refuse(self._ticket, DropReason.NOT_STARTED)
+        elif self._tap is not None:
+            self.terminated()
 
     def _expired(self) -> bool:
-        return self._expires_ns is not None and self._clock() >= self._expires_ns
+        return self._expires_ns is not None and self._live.clock() >= self._expires_ns
 
     def _is_left(self) -> bool:
         try:
-            return self._left()
+            return self._left is not None and bool(self._left())
         except Exception:
             return False
 
     def _status(self) -> str:
         try:
-            code = self._code()
+            code = self._code() if self._code is not None else None
         except Exception:
             return ""
-        return code.name if isinstance(code, grpc.StatusCode) else ""
+        # grpc.aio says 0 where no status was set.
+        return code.name if code and isinstance(code, grpc.StatusCode) else ""
 
     def _done(self, status: str, end: CallEnd) -> None:
-        self.tap.done(self._clock(), status, end)
+        if self._tap is not None:
+            self._tap.done(self._live.clock(), status, end)
+
+
+def _time_left(context: Any) -> float | None:
+    """Return the seconds a call has left, ``None`` without a deadline, on every kind of server."""
+    remaining: float | None = context.time_remaining()
+    return remaining if remaining is not None and remaining < _NO_DEADLINE_SECONDS else None

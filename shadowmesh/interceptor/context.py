@@ -48,7 +48,7 @@ class ReadWriteContext(_Forward):
         """Write a response message."""
         began = self._call.now()
         await self._context.write(message)
-        self._call.tap.stall(self._call.now() - began)
+        self._call.waited(began)
 
 
 class StatusContext(_Forward):

@@ -75,7 +75,7 @@ def relay(responses: Any, call: LiveCall) -> Iterator[Any]:
                 call.completed()
             began = call.now()
             yield message
-            call.tap.stall(call.now() - began)
+            call.waited(began)
     except GeneratorExit:
         call.dropped()
         raise

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from shadowmesh.mirror.frames import Begin
 from shadowmesh.mirror.observation import Observation
+from shadowmesh.model import TraceContext
 from shadowmesh.policy.experiment import ExperimentSettings
 from shadowmesh.protocols.protocol_map import MethodMap
 
@@ -13,13 +14,15 @@ from shadowmesh.protocols.protocol_map import MethodMap
 @dataclass(slots=True)
 class CallRecord:
     """
-    One call: its beginning, its request messages, and what was seen of each leg.
+    One call: its beginning, its identity, its request messages, and what was seen of each leg.
 
     ``requests_complete`` is false when request messages were let go; ``shadows`` is by target name, in the order of
     the admissions, shed ones included.
     """
 
     begin: Begin
+    pair_id: int
+    trace: TraceContext
     experiment: ExperimentSettings
     method_map: MethodMap | None
     live: Observation

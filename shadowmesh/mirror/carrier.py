@@ -28,7 +28,7 @@ class MirrorSettings(Settings):
     Args:
         carrier: ``loop`` runs the engine in the grpc.aio server's own loop, ``thread`` in a thread of its own;
             ``auto`` takes ``loop`` for grpc.aio servers and ``thread`` for others.
-        queue_items: hand-overs waiting for the engine; more are shed with ``queue_full``.
+        queue_items: frames waiting for the engine; more are shed with ``queue_full``.
         capture_bytes: bytes of captured messages of all open exchanges; beyond, exchanges are shed.
         max_message_bytes: a larger request message is not mirrored, a larger answer is not read.
         max_call_bytes: the same for all messages of one call and direction together, each counted with 128 bytes more
@@ -78,11 +78,11 @@ class Carrier(Protocol):
             RuntimeError: the carrier needs a running loop and there is none.
         """
 
-    def offer(self, frames: tuple[Frame, ...], room: Room) -> bool:
-        """Take the frames without waiting, or say no (before ``start`` and after the end, always no)."""
+    def offer(self, frame: Frame, room: Room) -> bool:
+        """Take the frame without waiting, or say no (before ``start`` and after the end, always no)."""
 
     def queued(self) -> int:
-        """Return how many hand-overs wait for the engine."""
+        """Return how many frames wait for the engine."""
 
     async def drain(self, grace: float) -> None:
         """Let the engine finish within ``grace`` seconds, then end it. Safe before ``start`` and more than once."""
@@ -107,21 +107,23 @@ class MakeCarrier(Protocol):
 
 
 class Mailbox:
-    """Hand-overs that wait for the engine: bounded in items here, in bytes by the credit their senders hold."""
+    """Frames that wait for the engine: bounded in items here, in bytes by the credit their senders hold."""
 
     def __init__(self, capacity: int) -> None:
-        self._capacity = {Room.NEW: capacity, Room.MORE: 2 * capacity}
-        self._waiting: deque[tuple[Frame, ...]] = deque()
+        self._new = capacity
+        self._more = 2 * capacity
+        self._waiting: deque[Frame] = deque()
 
-    def put(self, frames: tuple[Frame, ...], room: Room) -> bool:
-        """Append one hand-over unless ``room`` is used up."""
-        if room is not Room.END and len(self._waiting) >= self._capacity[room]:
+    def put(self, frame: Frame, room: Room) -> bool:
+        """Append one frame unless ``room`` is used up."""
+        waiting = self._waiting
+        if room is not Room.END and len(waiting) >= (self._new if room is Room.NEW else self._more):
             return False
-        self._waiting.append(frames)
+        waiting.append(frame)
         return True
 
-    def take(self, most: int) -> list[tuple[Frame, ...]]:
-        """Remove and return up to ``most`` hand-overs, oldest first."""
+    def take(self, most: int) -> list[Frame]:
+        """Remove and return up to ``most`` frames, oldest first."""
         # Nobody else takes, so what is counted here is still there.
         return [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
 

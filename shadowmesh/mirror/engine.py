@@ -35,6 +35,7 @@ from shadowmesh.mirror.frames import (
     Response,
     State,
 )
+from shadowmesh.mirror.identity import new_pair_id, trace_of
 from shadowmesh.mirror.observation import Observation
 from shadowmesh.mirror.occupancy import Mark, Occupancy
 from shadowmesh.mirror.shadow import Dispatch, Shadow
@@ -187,13 +188,16 @@ class Engine:
             for admission in frame.admissions:
                 if not admission.drop_reason:
                     self._reply(Outcome(frame.call, frame.experiment, admission.target))
+            self._give_back(frame)
             return
         mark = experiment.occupancy.enter(frame.at_ns)
         record = CallRecord(
             begin=frame,
+            pair_id=new_pair_id(),
+            trace=trace_of(frame.caller),
             experiment=experiment.settings,
             method_map=method_map(frame.method, experiment.settings.protocol),
-            live=Observation(span_id=frame.live_span_id, started_ns=frame.at_ns),
+            live=Observation(span_id=new_span_id(), started_ns=frame.at_ns),
         )
         call = _OpenCall(record, experiment, mark)
         self._open[frame.call] = call
@@ -208,11 +212,23 @@ class Engine:
                 self._faults.report("shadow start", error)
                 record.shadows[admission.target] = _unsent(frame.at_ns, CallEnd.CUT)
                 self._reply(Outcome(frame.call, frame.experiment, admission.target))
+        if frame.request is not None:
+            call.pages += frame.pages
+            record.requests.append(frame.request)
+            record.live.request_times.append(frame.at_ns)
+            for shadow in call.shadows.values():
+                shadow.send(frame.request)
+                shadow.half_close()
+
+    def _give_back(self, frame: Begin | Request | Response | LiveDone) -> None:
+        """Nobody holds what this frame brought."""
+        if frame.pages:
+            self._reply(Credit(frame.call, frame.pages))
 
     def _request(self, frame: Request) -> None:
         call = self._open.get(frame.call)
         if call is None:
-            self._reply(Credit(frame.call, frame.pages))
+            self._give_back(frame)
             return
         call.pages += frame.pages
         call.record.requests.extend(frame.messages)
@@ -230,7 +246,7 @@ class Engine:
     def _response(self, frame: Response) -> None:
         call = self._open.get(frame.call)
         if call is None:
-            self._reply(Credit(frame.call, frame.pages))
+            self._give_back(frame)
             return
         call.pages += frame.pages
         call.record.live.add_responses(frame.times_ns, frame.messages)
@@ -238,12 +254,15 @@ class Engine:
     def _live_done(self, frame: LiveDone) -> None:
         call = self._open.get(frame.call)
         if call is None:
+            self._give_back(frame)
             return
         live = call.record.live
+        call.pages += frame.pages
+        live.add_responses(frame.times_ns, frame.messages)
         live.ended_ns, live.status, live.end, live.stall_ns = frame.at_ns, frame.status, frame.end, frame.stall_ns
         live.captured = live.captured and frame.captured
         # A batch that the carrier refused took its times with it; the count is exact all the same.
-        live.response_count = max(live.response_count, frame.messages)
+        live.response_count = max(live.response_count, frame.total)
         live.concurrency = call.experiment.occupancy.leave(frame.at_ns, call.mark)
         call.live_done = True
         if frame.end != CallEnd.COMPLETED:
@@ -289,7 +308,7 @@ class Engine:
             loop=self._loop,
             multicallable=target.channels.method(begin.method, begin.arity),
             arity=begin.arity,
-            metadata=self._metadata(begin, target, span_id),
+            metadata=self._metadata(call.record, target, span_id),
             span_id=span_id,
             deadline=target.settings.deadline,
             max_bytes=self._max_call_bytes,
@@ -302,17 +321,17 @@ class Engine:
         call.record.shadows[name] = shadow.observation
         call.running.add(name)
 
-    def _metadata(self, begin: Begin, target: _Target, span_id: int) -> Metadata:
-        trace = begin.trace
+    def _metadata(self, record: CallRecord, target: _Target, span_id: int) -> Metadata:
+        trace = record.trace
         ours: list[tuple[str, str | bytes]] = [
             (META_ROLE, Role.SHADOW),
-            (META_PAIR_ID, f"{begin.pair_id:032x}"),
+            (META_PAIR_ID, f"{record.pair_id:032x}"),
             (META_INSTANCE, self._instance_id),
             (META_TRACEPARENT, traceparent(trace.trace_id, span_id, trace.flags)),
         ]
         if trace.state:
             ours.append((META_TRACESTATE, trace.state))
-        return (*target.headers.filter(begin.metadata), *ours)
+        return (*target.headers.filter(record.begin.metadata), *ours)
 
     def _shadow_done(self, serial: int, name: str) -> None:
         call = self._open.get(serial)

@@ -40,7 +40,7 @@ def assemble(record: CallRecord, *, new_span_id: Callable[[], int], digest_key: 
     for index, part in enumerate(slices):
         requests = record.requests if part.key is None else [record.requests[at] for at in part.requests]
         common: dict[str, Any] = {
-            "pair_id": _pair_id(record.begin.pair_id, index),
+            "pair_id": _pair_id(record.pair_id, index),
             "exchange_index": index if len(slices) > 1 else None,
         }
         asked = read_request(record.method_map, requests)
@@ -120,8 +120,8 @@ class _Seen:
             experiment_version=self._record.experiment.version,
             config_digest=self._record.experiment.digest,
             method=span_method(begin.method),
-            trace_id=begin.trace.trace_id,
-            parent_span_id=begin.trace.inbound_span_id,
+            trace_id=self._record.trace.trace_id,
+            parent_span_id=self._record.trace.inbound_span_id,
             started_ns=self._wall(started),
             # A backend may answer a request before it was sent to it; no leg ends before it starts.
             ended_ns=self._wall(max(started, ended)),
@@ -134,7 +134,7 @@ class _Seen:
             time_to_first_chunk=max(times[0] - started, 0) / 1e9 if streaming and times else None,
             chunk_gaps=_gaps(times) if streaming else None,
             write_stall=observation.stall_ns / 1e9 if self._whole else 0.0,
-            attempt=begin.attempt,
+            attempt=begin.caller.attempt,
             concurrency=observation.concurrency,
             output_digest=self._digest(answers),
             fields=self._fields(answers),

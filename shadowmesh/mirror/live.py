@@ -14,18 +14,20 @@ from itertools import count
 from opentelemetry.trace import get_current_span
 
 from shadowmesh.mirror.carrier import Carrier, MirrorSettings
-from shadowmesh.mirror.frames import Begin, Credit, Extra, Frame, Outcome, Request, RequestEnd, State
-from shadowmesh.mirror.tap import Capture, Room, Tap
-from shadowmesh.model import Metadata, TraceContext
+from shadowmesh.mirror.frames import Begin, Caller, Credit, Extra, Frame, Outcome, State
+from shadowmesh.mirror.tap import Outlet, Room, Tap
+from shadowmesh.model import Metadata
 from shadowmesh.names import META_PREVIOUS_ATTEMPTS, META_TRACEPARENT, META_TRACESTATE, Decision, DropReason
 from shadowmesh.policy.experiment import ExperimentSettings
 from shadowmesh.policy.limits import PAGE_BYTES, Tokens, pages
-from shadowmesh.policy.live_gate import Admission, LiveGate, Ticket
+from shadowmesh.policy.live_gate import Admission, FunnelKey, LiveGate, Plan, Ticket
 from shadowmesh.rpc import Arity
 from shadowmesh.telemetry import propagation
 from shadowmesh.telemetry.counters import Tally
 from shadowmesh.telemetry.faults import Faults
-from shadowmesh.telemetry.metrics import FunnelKey
+
+_NOBODY = Caller()
+_TRACE_KEYS = frozenset((META_TRACEPARENT, META_TRACESTATE, META_PREVIOUS_ATTEMPTS))
 
 
 class LiveSide:
@@ -46,14 +48,19 @@ class LiveSide:
         self._wall = wall_ns
         self._settings = settings
         self._funnel: Tally[FunnelKey] = Tally()
-        self._gate = LiveGate(experiments, self._count)
+        self._gate = LiveGate(experiments, self._funnel.add)
         self._credit = Tokens(max(1, settings.capture_bytes // PAGE_BYTES))
+        self._largest_request = min(settings.max_message_bytes, settings.max_call_bytes)
         self._serial = count(1)
         self._carrier: Carrier | None = None
 
     def attach(self, carrier: Carrier) -> None:
         """Set what carries the frames; once, before the first call."""
         self._carrier = carrier
+        settings = self._settings
+        self._outlet = Outlet(
+            carrier.offer, self._credit, self._tap_fault, settings.max_call_bytes, settings.max_message_bytes
+        )
 
     def start(self) -> None:
         """Start the carrier, where calls arrive."""
@@ -78,7 +85,7 @@ class LiveSide:
     def refuse(self, ticket: Ticket, reason: DropReason) -> None:
         """Count a call whose shadows are all shed without a leg, because it cannot be tapped at all."""
         for admission in ticket.admissions:
-            self._count(ticket.plan.name, admission.target, Decision.DROPPED, reason)
+            self._funnel.add(ticket.plan.key(admission._replace(drop_reason=reason)))
 
     def begin(
         self,
@@ -116,7 +123,7 @@ class LiveSide:
                 state.tokens.give()
         elif isinstance(frame, Extra):
             # The gate saw one call; only the engine can tell how many exchanges it carried.
-            self._count(frame.experiment, frame.target, Decision.MIRRORED, "", frame.exchanges)
+            self._funnel.add(FunnelKey(frame.experiment, frame.target, Decision.MIRRORED.value, ""), frame.exchanges)
         elif isinstance(frame, State):
             state = self._gate.states.get((frame.experiment, frame.target))
             if state is not None:
@@ -130,6 +137,10 @@ class LiveSide:
         """Return how many shadows run or wait now, by experiment and target."""
         return {key: state.tokens.taken for key, state in self._gate.states.items()}
 
+    def closed(self) -> dict[tuple[str, str], str]:
+        """Return why each target is closed, by experiment and target; empty where it is open."""
+        return {key: state.closed for key, state in self._gate.states.items()}
+
     def queued(self) -> int:
         """Return how many hand-overs wait for the engine."""
         return self._carrier.queued() if self._carrier is not None else 0
@@ -137,9 +148,6 @@ class LiveSide:
     def credit_taken(self) -> int:
         """Return the bytes of capture credit in use, in whole pages."""
         return self._credit.taken * PAGE_BYTES
-
-    def _count(self, experiment: str, target: str, decision: str, reason: str, times: int = 1) -> None:
-        self._funnel.add(FunnelKey(experiment, target, decision, reason), times)
 
     def _begin(
         self,
@@ -150,102 +158,84 @@ class LiveSide:
         request: bytes | None,
         deadline: float | None,
     ) -> Tap | None:
-        carrier = self._carrier
+        carrier, plan = self._carrier, ticket.plan
         if carrier is None:
             return None
-        call = next(self._serial)
         at_ns = self.clock()
-        trace, attempt = _trace(metadata)
-        begin = Begin(
-            call=call,
-            method=method,
-            arity=arity,
-            experiment=ticket.plan.name,
-            pair_id=random.getrandbits(128),
-            at_ns=at_ns,
-            wall_ns=self._wall(),
-            trace=trace,
-            live_span_id=propagation.new_span_id(),
-            deadline=deadline,
-            attempt=attempt,
-            metadata=ticket.plan.headers.filter(metadata) if ticket.plan.headers else (),
-            admissions=self._admit(ticket, request),
-        )
+        admissions, held = self._admit(ticket, request)
         # Where every shadow is shed already, nothing of the request is needed.
-        mirrored = not all(reason for _, _, reason in begin.admissions)
-        if not self._offer_begin(carrier, begin, request if mirrored else None):
+        mirrored = held is not None
+        begin = Begin(
+            next(self._serial),
+            method,
+            arity,
+            plan.name,
+            at_ns,
+            self._wall(),
+            deadline,
+            _caller(metadata),
+            plan.headers.filter(metadata) if plan.headers is not None else (),
+            admissions,
+            request if mirrored else None,
+            held or 0,
+        )
+        recorded = self._offered(carrier, begin, Room.NEW)
+        if not recorded:
             # No room: give back what was taken and try to record at least that the exchange was shed.
-            self._release(begin, request)
-            begin = begin._replace(admissions=_shed(begin.admissions, DropReason.QUEUE_FULL))
-            mirrored, recorded = False, carrier.offer((begin,), Room.MORE)
-            if not recorded:
-                begin = begin._replace(admissions=_unrecorded(begin.admissions))
-        else:
-            recorded = True
-        for target, _, reason in begin.admissions:
-            self._count(begin.experiment, target, Decision.DROPPED if reason else Decision.MIRRORED, reason)
-        return self._tap(call, carrier, mirrored, arity) if recorded else None
+            self._give_tokens(plan, admissions)
+            self._credit.give(begin.pages)
+            mirrored, admissions = False, _shed(admissions, DropReason.QUEUE_FULL)
+            begin = begin._replace(admissions=admissions, request=None, pages=0)
+            recorded = self._offered(carrier, begin, Room.MORE)
+        if not recorded:
+            admissions = _shed(ticket.admissions, DropReason.NOT_RECORDED, again=True)
+        for admission in admissions:
+            self._funnel.add(plan.key(admission))
+        if not recorded:
+            return None
+        return Tap(begin.call, self._outlet, requests=mirrored and arity.request_streaming, responses=mirrored)
 
-    def _tap(self, call: int, carrier: Carrier, mirrored: bool, arity: Arity) -> Tap:
-        limit, largest = self._settings.max_call_bytes, self._settings.max_message_bytes
-        streamed = mirrored and arity.request_streaming
-        return Tap(
-            call,
-            offer=carrier.offer,
-            credit=self._credit,
-            fault=self._tap_fault,
-            request_capture=Capture(self._credit, limit, largest=largest) if streamed else None,
-            response_capture=Capture(self._credit, limit, largest=largest) if mirrored else None,
-        )
+    def _offered(self, carrier: Carrier, begin: Begin, room: Room) -> bool:
+        try:
+            return carrier.offer(begin, room)
+        except Exception as error:
+            self.faults.report("carrier", error)
+            return False
 
-    def _offer_begin(self, carrier: Carrier, begin: Begin, request: bytes | None) -> bool:
-        if request is None:
-            return carrier.offer((begin,), Room.NEW)
-        frames = (
-            begin,
-            Request(begin.call, (begin.at_ns,), (request,), pages(len(request))),
-            RequestEnd(begin.call, begin.at_ns),
-        )
-        return carrier.offer(frames, Room.NEW)
-
-    def _admit(self, ticket: Ticket, request: bytes | None) -> tuple[Admission, ...]:
+    def _admit(self, ticket: Ticket, request: bytes | None) -> tuple[tuple[Admission, ...], int | None]:
+        """Return who takes part in the end, and the pages taken for the request: ``None`` where nobody does."""
         size = 0 if request is None else len(request)
-        if size > min(self._settings.max_message_bytes, self._settings.max_call_bytes):
-            return _shed(ticket.admissions, DropReason.OVERSIZE)
-        admissions = tuple(self._take_token(ticket, admission) for admission in ticket.admissions)
-        if request is None or all(admission.drop_reason for admission in admissions):
-            return admissions
-        if self._credit.take(pages(size)):
-            return admissions
-        self._give_tokens(ticket.plan.name, admissions)
-        return _shed(admissions, DropReason.QUEUE_FULL)
+        if size > self._largest_request:
+            return _shed(ticket.admissions, DropReason.OVERSIZE), None
+        admissions = tuple([_take_token(ticket.plan, admission) for admission in ticket.admissions])
+        if all(admission.drop_reason for admission in admissions):
+            return admissions, None
+        held = 0 if request is None else pages(size)
+        if self._credit.take(held):
+            return admissions, held
+        self._give_tokens(ticket.plan, admissions)
+        return _shed(admissions, DropReason.QUEUE_FULL), None
 
-    def _take_token(self, ticket: Ticket, admission: Admission) -> Admission:
-        if admission.drop_reason or ticket.plan.states[admission.target].tokens.take():
-            return admission
-        return admission._replace(drop_reason=DropReason.CONCURRENCY_LIMIT)
-
-    def _give_tokens(self, experiment: str, admissions: tuple[Admission, ...]) -> None:
+    def _give_tokens(self, plan: Plan, admissions: tuple[Admission, ...]) -> None:
         for admission in admissions:
             if not admission.drop_reason:
-                self._gate.states[experiment, admission.target].tokens.give()
-
-    def _release(self, begin: Begin, request: bytes | None) -> None:
-        self._give_tokens(begin.experiment, begin.admissions)
-        if request is not None and not all(reason for _, _, reason in begin.admissions):
-            self._credit.give(pages(len(request)))
+                plan.states[admission.target].tokens.give()
 
     def _tap_fault(self, error: Exception) -> None:
         self.faults.report("tap", error)
 
 
-def _unrecorded(admissions: tuple[Admission, ...]) -> tuple[Admission, ...]:
-    return tuple(admission._replace(drop_reason=DropReason.NOT_RECORDED) for admission in admissions)
+def _take_token(plan: Plan, admission: Admission) -> Admission:
+    if admission.drop_reason or plan.states[admission.target].tokens.take():
+        return admission
+    return admission._replace(drop_reason=DropReason.CONCURRENCY_LIMIT)
 
 
-def _shed(admissions: tuple[Admission, ...], reason: DropReason) -> tuple[Admission, ...]:
+def _shed(admissions: tuple[Admission, ...], reason: DropReason, *, again: bool = False) -> tuple[Admission, ...]:
+    """Return the admissions shed for ``reason``; one that is shed already keeps its own unless ``again``."""
     return tuple(
-        admission if admission.drop_reason else admission._replace(drop_reason=reason) for admission in admissions
+        admission if admission.drop_reason and not again else admission._replace(drop_reason=reason)
+        for admission in admissions
     )
 
 
@@ -253,35 +243,23 @@ def _draw() -> bytes:
     return random.getrandbits(64).to_bytes(8, "big")
 
 
-def _trace(metadata: Metadata) -> tuple[TraceContext, int]:
-    """Return where the spans hang, and which attempt of the client this is."""
+def _caller(metadata: Metadata) -> Caller:
+    """Return the span this call arrived under, and which attempt of its client it is."""
+    current = get_current_span().get_span_context()
+    if not metadata and not current.is_valid:
+        return _NOBODY
     header = state = ""
     attempt = 1
     for key, value in metadata:
-        if not isinstance(value, str):
+        if key not in _TRACE_KEYS or not isinstance(value, str):
             continue
         if key == META_TRACEPARENT:
             header = value
         elif key == META_TRACESTATE:
             state = f"{state},{value}" if state else value
-        elif key == META_PREVIOUS_ATTEMPTS and value.isdecimal():
+        elif value.isdecimal():
             attempt = 1 + int(value)
-    current = get_current_span().get_span_context()
     if current.is_valid:
-        return TraceContext(
-            trace_id=current.trace_id,
-            inbound_span_id=current.span_id,
-            remote_span_id=0,
-            inbound_is_ours=False,
-            flags=current.trace_flags,
-            state=current.trace_state.to_header() if current.trace_state else "",
-        ), attempt
-    remote = propagation.parse(header, state) if header else None
-    return TraceContext(
-        trace_id=remote.trace_id if remote else propagation.new_trace_id(),
-        inbound_span_id=propagation.new_span_id(),
-        remote_span_id=remote.span_id if remote else 0,
-        inbound_is_ours=True,
-        flags=remote.flags if remote else propagation.SAMPLED,
-        state=remote.state if remote else "",
-    ), attempt
+        header = propagation.traceparent(current.trace_id, current.span_id, current.trace_flags)
+        return Caller(header, current.trace_state.to_header() if current.trace_state else "", True, attempt)
+    return Caller(header, state, False, attempt) if header or attempt > 1 else _NOBODY

@@ -40,16 +40,17 @@ class LoopCarrier:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._mailbox = Mailbox(self._queue_items)
-        self._mailbox.put(self._first, Room.END)
+        for frame in self._first:
+            self._mailbox.put(frame, Room.END)
         self._consumer = self._make_consumer(self._receive)
         self._pump = Pump(self._mailbox, self._consumer, self._loop)
 
-    def offer(self, frames: tuple[Frame, ...], room: Room) -> bool:
+    def offer(self, frame: Frame, room: Room) -> bool:
         """See :class:`~shadowmesh.mirror.carrier.Carrier`."""
         if self._pump is None:
             return False
         # Handlers of a synchronous servicer call from a pool thread of the same server.
-        return self._pump.offer(frames, room, inside=threading.get_ident() == self._thread)
+        return self._pump.offer(frame, room, inside=threading.get_ident() == self._thread)
 
     def queued(self) -> int:
         """See :class:`~shadowmesh.mirror.carrier.Carrier`."""

@@ -32,10 +32,10 @@ class Pump:
         self._idle = 0
         self._stopped = False
 
-    def offer(self, frames: tuple[Frame, ...], room: Room, *, inside: bool) -> bool:
-        """Queue a hand-over and wake the pump if it sleeps; ``inside`` says the caller runs in the pump's loop."""
+    def offer(self, frame: Frame, room: Room, *, inside: bool) -> bool:
+        """Queue a frame and wake the pump if it sleeps; ``inside`` says the caller runs in the pump's loop."""
         # A loop that was closed without a drain reads nothing any more.
-        if self._stopped or self._loop.is_closed() or not self._mailbox.put(frames, room):
+        if self._stopped or self._loop.is_closed() or not self._mailbox.put(frame, room):
             return False
         if self._asleep:
             # Two threads may both see it asleep; the second wake-up finds it looking.
@@ -76,7 +76,6 @@ class Pump:
             self._asleep = False
             self._loop.call_soon(self.wake)
 
-    def _feed(self, batch: list[tuple[Frame, ...]]) -> None:
-        for frames in batch:
-            for frame in frames:
-                self._consumer.feed(frame)
+    def _feed(self, batch: list[Frame]) -> None:
+        for frame in batch:
+            self._consumer.feed(frame)

@@ -35,7 +35,7 @@ class Recorder:
 
     def record(self, record: CallRecord) -> int:
         """Submit every exchange of a call; return how many there were."""
-        trace = record.begin.trace
+        trace = record.trace
         exchanges = assemble(record, new_span_id=new_span_id, digest_key=self._digest_key)
         for index, (live, shadows) in enumerate(exchanges):
             link = Link(span_context(live.trace_id, live.span_id, flags=trace.flags, state=trace.state))
@@ -52,7 +52,7 @@ class Recorder:
     def _inbound(self, record: CallRecord) -> ReadableSpan:
         begin, live = record.begin, record.live
         return inbound_span(
-            begin.trace,
+            record.trace,
             method=span_method(begin.method),
             started_ns=begin.wall_ns,
             ended_ns=begin.wall_ns + live.ended_ns - begin.at_ns,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from shadowmesh.mirror.frames import Abandon, Frame, LiveDone, Request, RequestEnd, Response
 from shadowmesh.names import DropReason
@@ -36,10 +36,10 @@ class Room(Enum):
 
 
 class Offer(Protocol):
-    """Hands frames to the carrier without waiting and says whether it took them."""
+    """Hands a frame to the carrier without waiting and says whether it took it."""
 
-    def __call__(self, frames: tuple[Frame, ...], room: Room) -> bool:
-        """Take the frames, or say no."""
+    def __call__(self, frame: Frame, room: Room) -> bool:
+        """Take the frame, or say no."""
         ...
 
 
@@ -74,29 +74,36 @@ class Capture:
         return needed
 
 
+class Outlet(NamedTuple):
+    """
+    Where the taps of a process lead: what takes their frames, the credit their captured bytes hold, who is told of
+    errors, and the caps of one call: bytes per direction, and bytes of one message.
+    """
+
+    offer: Offer
+    credit: Tokens
+    fault: Callable[[Exception], None]
+    limit: int
+    largest: int
+
+    def capture(self) -> Capture:
+        """Return the account of one direction of one call."""
+        return Capture(self.credit, self.limit, largest=self.largest)
+
+
 class Tap:
     """One call's tap. Every method may be called at any time and in any order; after ``done`` they do nothing."""
 
-    __slots__ = ("_bytes", "_call", "_count", "_credit", "_fault", "_messages", "_offer", "_open", "_request_capture",
-                 "_response_capture", "_stall_ns", "_times", "capturing")  # fmt: skip
+    __slots__ = ("_bytes", "_call", "_count", "_messages", "_open", "_outlet", "_request_capture", "_response_capture",
+                 "_stall_ns", "_times", "capturing")  # fmt: skip
 
-    def __init__(
-        self,
-        call: int,
-        *,
-        offer: Offer,
-        credit: Tokens,
-        fault: Callable[[Exception], None],
-        request_capture: Capture | None,
-        response_capture: Capture | None,
-    ) -> None:
+    def __init__(self, call: int, outlet: Outlet, *, requests: bool, responses: bool) -> None:
+        """Make the tap of one call; ``requests`` and ``responses`` say which streams of messages are kept."""
         self._call = call
-        self._offer = offer
-        self._credit = credit
-        self._fault = fault
-        self._request_capture = request_capture
-        self._response_capture = response_capture
-        self.capturing = response_capture is not None
+        self._outlet = outlet
+        self._request_capture = outlet.capture() if requests else None
+        self._response_capture: Capture | None = None
+        self.capturing = responses
         self._times: list[int] = []
         self._messages: list[bytes] = []
         self._bytes = 0
@@ -114,10 +121,10 @@ class Tap:
             taken = capture.take(len(data)) if len(data) <= capture.largest else None
             if taken is None:
                 self._abandon(DropReason.OVERSIZE)
-            elif not self._hand_over((Request(self._call, (at_ns,), (data,), taken),), Room.MORE, taken):
+            elif not self._hand_over(Request(self._call, (at_ns,), (data,), taken), Room.MORE, taken):
                 self._abandon(DropReason.QUEUE_FULL)
         except Exception as error:
-            self._fault(error)
+            self._outlet.fault(error)
 
     def requests_lost(self) -> None:
         """Request messages have passed that nobody kept."""
@@ -125,15 +132,15 @@ class Tap:
             if self._request_capture is not None and self._open:
                 self._abandon(DropReason.OVERSIZE)
         except Exception as error:
-            self._fault(error)
+            self._outlet.fault(error)
 
     def request_end(self, at_ns: int) -> None:
         """The client has half-closed."""
         try:
             if self._open:
-                self._hand_over((RequestEnd(self._call, at_ns),), Room.END)
+                self._hand_over(RequestEnd(self._call, at_ns), Room.END)
         except Exception as error:
-            self._fault(error)
+            self._outlet.fault(error)
 
     def response(self, data: bytes, at_ns: int) -> None:
         """A response message is on its way."""
@@ -141,18 +148,21 @@ class Tap:
             if not self._open:
                 return
             self._count += 1
-            self._times.append(at_ns)
-            if self.capturing and self._too_large(data):
-                self.capturing = False
+            times = self._times
+            times.append(at_ns)
             if self.capturing:
-                self._bytes += len(data)
-                self._messages.append(data)
-            if len(self._times) >= FLUSH_MESSAGES or self._bytes >= FLUSH_BYTES:
-                frame = self._flush()
-                if not self._hand_over((frame,), Room.MORE, frame.pages):
+                size = len(data)
+                if size > self._outlet.largest:
+                    self.capturing = False
+                else:
+                    self._bytes += size
+                    self._messages.append(data)
+            if len(times) >= FLUSH_MESSAGES or self._bytes >= FLUSH_BYTES:
+                frame = Response(self._call, *self._flush())
+                if not self._hand_over(frame, Room.MORE, frame.pages):
                     self.capturing = False
         except Exception as error:
-            self._fault(error)
+            self._outlet.fault(error)
 
     def stall(self, stall_ns: int) -> None:
         """A write has waited this long; what grpc and the scheduler always take for one is not the client's doing."""
@@ -166,43 +176,48 @@ class Tap:
         except IndexError:
             return
         try:
-            last = self._flush()
-            done = LiveDone(self._call, at_ns, status, end, self._stall_ns, self.capturing, self._count)
-            self._hand_over((last, done) if last.times_ns else (done,), Room.END, last.pages)
+            times, messages, taken = self._flush()
+            self._hand_over(
+                LiveDone(
+                    self._call, at_ns, status, end, self._stall_ns, self.capturing, self._count, times, messages, taken
+                ),
+                Room.END,
+                taken,
+            )
         except Exception as error:
-            self._fault(error)
+            self._outlet.fault(error)
 
     @property
     def open(self) -> bool:
         """Whether nobody has ended the call yet."""
         return bool(self._open)
 
-    def _too_large(self, data: bytes) -> bool:
-        return self._response_capture is not None and len(data) > self._response_capture.largest
-
-    def _flush(self) -> Response:
-        times, messages, size = tuple(self._times), tuple(self._messages), self._bytes
+    def _flush(self) -> tuple[tuple[int, ...], tuple[bytes, ...], int]:
+        """Return the times and messages that have gathered, and the pages taken for them."""
+        times, messages, size = self._times, self._messages, self._bytes
+        if not times:
+            return (), (), 0
         self._times, self._messages, self._bytes = [], [], 0
-        taken = 0
-        if messages and self._response_capture is not None:
-            granted = self._response_capture.take(size, len(messages))
-            if granted is None:
-                self.capturing = False
-                messages = ()
-            else:
-                taken = granted
-        return Response(self._call, times, messages, taken)
+        if not messages:
+            return tuple(times), (), 0
+        if self._response_capture is None:
+            self._response_capture = self._outlet.capture()
+        taken = self._response_capture.take(size, len(messages))
+        if taken is None:
+            self.capturing = False
+            return tuple(times), (), 0
+        return tuple(times), tuple(messages), taken
 
     def _abandon(self, reason: str) -> None:
         self._request_capture = None
-        self._hand_over((Abandon(self._call, reason),), Room.END)
+        self._hand_over(Abandon(self._call, reason), Room.END)
 
-    def _hand_over(self, frames: tuple[Frame, ...], room: Room, held: int = 0) -> bool:
-        """Offer frames that hold ``held`` pages; what nobody takes gives them back."""
+    def _hand_over(self, frame: Frame, room: Room, held: int = 0) -> bool:
+        """Offer a frame that holds ``held`` pages; what nobody takes gives them back."""
         try:
-            if self._offer(frames, room):
+            if self._outlet.offer(frame, room):
                 return True
         except Exception as error:
-            self._fault(error)
-        self._credit.give(held)
+            self._outlet.fault(error)
+        self._outlet.credit.give(held)
         return False

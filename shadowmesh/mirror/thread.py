@@ -26,7 +26,8 @@ class ThreadCarrier:
         self._make_consumer = make_consumer
         self._receive = receive
         self._mailbox = Mailbox(queue_items)
-        self._mailbox.put(first, Room.END)
+        for frame in first:
+            self._mailbox.put(frame, Room.END)
         self._starting = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._worker: threading.Thread | None = None
@@ -45,12 +46,12 @@ class ThreadCarrier:
         self._worker.start()
         loop.call_soon_threadsafe(self._pump.wake)
 
-    def offer(self, frames: tuple[Frame, ...], room: Room) -> bool:
+    def offer(self, frame: Frame, room: Room) -> bool:
         """See :class:`~shadowmesh.mirror.carrier.Carrier`."""
         if self._pump is None:
             # Another live thread is starting it right now; its pump begins with a look into the mailbox.
-            return self._starting.locked() and self._mailbox.put(frames, room)
-        return self._pump.offer(frames, room, inside=False)
+            return self._starting.locked() and self._mailbox.put(frame, room)
+        return self._pump.offer(frame, room, inside=False)
 
     def queued(self) -> int:
         """See :class:`~shadowmesh.mirror.carrier.Carrier`."""

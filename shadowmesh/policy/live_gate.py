@@ -1,4 +1,8 @@
-"""The live gate: one decision per call, from what is known before a byte of the request is read."""
+"""
+The live gate: one decision per call, from what is known before a byte of the request is read.
+
+Whatever does not change from call to call is made once, with the plan: the live path looks up and compares.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,24 @@ from typing import NamedTuple
 
 from shadowmesh.model import Metadata
 from shadowmesh.names import META_ROLE, Decision, DropReason, Role
-from shadowmesh.policy.experiment import ExperimentSettings
+from shadowmesh.policy.experiment import ExperimentSettings, TargetSettings
 from shadowmesh.policy.headers import AllowList
 from shadowmesh.policy.limits import Tokens
 from shadowmesh.policy.routes import Routes
 from shadowmesh.policy.sampling import position, salt_of
 
-Count = Callable[[str, str, Decision, str], None]
-"""Counts one exchange: experiment, target, decision, drop reason (empty unless dropped)."""
+
+class FunnelKey(NamedTuple):
+    """One line of the funnel; ``drop_reason`` is empty unless dropped or disabled."""
+
+    experiment: str
+    target: str
+    decision: str
+    drop_reason: str
+
+
+Count = Callable[[FunnelKey], None]
+"""Counts one exchange."""
 
 
 class TargetState:
@@ -35,6 +49,23 @@ class Admission(NamedTuple):
     drop_reason: str = ""
 
 
+class TargetPlan:
+    """One target, compiled for the live path."""
+
+    __slots__ = ("admission", "marked", "mirrored", "name", "not_sampled", "rate", "state")
+
+    def __init__(self, experiment: str, settings: TargetSettings) -> None:
+        self.name = settings.name
+        self.rate = settings.rate
+        self.state = TargetState(settings.max_in_flight)
+        self.admission = Admission(settings.name, settings.rate)
+        # Plain strings: an enum's hash is a Python function, and these are looked up once per call.
+        about = (experiment, settings.name)
+        self.mirrored = FunnelKey(*about, Decision.MIRRORED.value, "")
+        self.not_sampled = FunnelKey(*about, Decision.NOT_SAMPLED.value, "")
+        self.marked = FunnelKey(*about, Decision.DISABLED.value, DropReason.MARKED.value)
+
+
 class Ticket(NamedTuple):
     """A call that is sampled for at least one target: by which experiment, and who takes part."""
 
@@ -45,17 +76,24 @@ class Ticket(NamedTuple):
 class Plan:
     """An experiment, compiled for the live path."""
 
-    __slots__ = ("drawn", "headers", "name", "rates", "salt", "states")
+    __slots__ = ("_mirrored", "drawn", "headers", "name", "salt", "states", "targets")
 
-    def __init__(self, settings: ExperimentSettings, states: Mapping[str, TargetState]) -> None:
+    def __init__(self, settings: ExperimentSettings) -> None:
         self.name = settings.name
-        self.rates = tuple((target.name, target.rate) for target in settings.targets)
-        self.drawn = any(0.0 < rate < 1.0 for _, rate in self.rates)
+        self.targets = tuple(TargetPlan(settings.name, target) for target in settings.targets)
+        self.states: Mapping[str, TargetState] = {target.name: target.state for target in self.targets}
+        self._mirrored = {target.name: target.mirrored for target in self.targets}
+        self.drawn = any(0.0 < target.rate < 1.0 for target in self.targets)
         self.salt = salt_of(settings.name)
-        self.states = states
         # One list for all targets: a key leaves the live side if any target may see it; the engine filters again
         # for each target.
-        self.headers = AllowList(key for target in settings.targets for key in target.metadata)
+        self.headers = AllowList(key for target in settings.targets for key in target.metadata) or None
+
+    def key(self, admission: Admission) -> FunnelKey:
+        """Return the line of the funnel that an exchange with this admission belongs to."""
+        if not admission.drop_reason:
+            return self._mirrored[admission.target]
+        return FunnelKey(self.name, admission.target, Decision.DROPPED.value, str(admission.drop_reason))
 
 
 class LiveGate:
@@ -66,13 +104,11 @@ class LiveGate:
 
     def __init__(self, experiments: tuple[ExperimentSettings, ...], count: Count) -> None:
         self._count = count
-        self.states: dict[tuple[str, str], TargetState] = {}
-        entries = []
-        for settings in experiments:
-            states = {target.name: TargetState(target.max_in_flight) for target in settings.targets}
-            self.states.update({(settings.name, name): state for name, state in states.items()})
-            entries.append((settings.methods, Plan(settings, states)))
-        self._routes: Routes[Plan] = Routes(entries)
+        plans = [Plan(settings) for settings in experiments]
+        self.states = {(plan.name, name): state for plan in plans for name, state in plan.states.items()}
+        self._routes: Routes[Plan] = Routes(
+            (settings.methods, plan) for settings, plan in zip(experiments, plans, strict=True)
+        )
 
     def covers(self, method: str) -> bool:
         """Return whether any experiment covers ``method``."""
@@ -90,14 +126,16 @@ class LiveGate:
             return None
         for key, value in metadata:
             if key == META_ROLE and value == Role.SHADOW:
-                for name, _ in plan.rates:
-                    self._count(plan.name, name, Decision.DISABLED, DropReason.MARKED)
+                for target in plan.targets:
+                    self._count(target.marked)
                 return None
         place = position(plan.salt, draw()) if plan.drawn else 0.0
         admissions = []
-        for name, rate in plan.rates:
-            if place < rate:
-                admissions.append(Admission(name, rate, plan.states[name].closed))
+        for target in plan.targets:
+            if place >= target.rate:
+                self._count(target.not_sampled)
+            elif target.state.closed:
+                admissions.append(target.admission._replace(drop_reason=target.state.closed))
             else:
-                self._count(plan.name, name, Decision.NOT_SAMPLED, "")
+                admissions.append(target.admission)
         return Ticket(plan, tuple(admissions)) if admissions else None

@@ -7,7 +7,6 @@ Observable instruments over tallies: a call pays for a dictionary store, and not
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
 
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
@@ -15,15 +14,7 @@ from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.resources import Resource
 
 from shadowmesh import names
-
-
-class FunnelKey(NamedTuple):
-    """One line of the funnel; ``drop_reason`` is empty unless dropped or disabled."""
-
-    experiment: str
-    target: str
-    decision: str
-    drop_reason: str
+from shadowmesh.policy.live_gate import FunnelKey
 
 
 class MirrorMetrics:

@@ -14,7 +14,7 @@ from support.shadows import answering
 
 from shadowmesh.names import Decision, Role
 from shadowmesh.schema.messages import FINISH_REASON_STOP, GenerateDelta, GenerateRequest, Usage
-from shadowmesh.telemetry.metrics import FunnelKey
+from shadowmesh.policy.live_gate import FunnelKey
 from shadowmesh.testing import Backend, ReceivedCall
 
 CONVERSE = "/shadowmesh.v1.Inference/Converse"

@@ -15,8 +15,8 @@ from shadowmesh.mirror.frames import Credit, Frame
 from shadowmesh.mirror.tap import Room
 
 
-def hand_over(number: int) -> tuple[Frame, ...]:
-    return (Credit(number, 0),)
+def hand_over(number: int) -> Frame:
+    return Credit(number, 0)
 
 
 def test_new_calls_are_refused_first_then_more_of_the_open_ones_and_ends_never() -> None:
@@ -40,7 +40,7 @@ def test_what_is_taken_makes_room_again() -> None:
     st.lists(st.one_of(st.sampled_from(Room), st.integers(0, 5)), max_size=60),
 )
 def test_any_sequence_behaves_as_a_bounded_queue(capacity: int, steps: list[Room | int]) -> None:
-    mailbox, model = Mailbox(capacity), deque[tuple[Frame, ...]]()
+    mailbox, model = Mailbox(capacity), deque[Frame]()
     caps = {Room.NEW: capacity, Room.MORE: 2 * capacity}
     for number, step in enumerate(steps):
         if isinstance(step, Room):
@@ -61,13 +61,13 @@ def test_of_many_threads_putting_and_one_taking_nothing_is_lost_or_doubled_and_e
         for number in range(each):
             assert mailbox.put(hand_over(thread * each + number), Room.NEW)
 
-    taken: list[tuple[Frame, ...]] = []
+    taken: list[Frame] = []
     with ThreadPoolExecutor(threads) as pool:
         running = [pool.submit(put, thread) for thread in range(threads)]
         while not all(one.done() for one in running):
             taken += mailbox.take(16)
     taken += mailbox.take(threads * each)
-    numbers = [frame.call for (frame,) in taken]
+    numbers = [frame.call for frame in taken]
     assert sorted(numbers) == list(range(threads * each))
     for thread in range(threads):
         mine = [number for number in numbers if number // each == thread]

@@ -29,6 +29,7 @@ from shadowmesh.mirror.engine import EXPERIMENTS, Engine
 from shadowmesh.mirror.frames import (
     Abandon,
     Begin,
+    Caller,
     Credit,
     Drain,
     Extra,
@@ -41,7 +42,6 @@ from shadowmesh.mirror.frames import (
     Response,
     State,
 )
-from shadowmesh.model import TraceContext
 from shadowmesh.names import CallEnd, DropReason
 from shadowmesh.policy.experiment import ExperimentSettings
 from shadowmesh.policy.live_gate import Admission
@@ -121,7 +121,7 @@ class Mirror:
         return frame
 
     def done(self, call: int = 1, status: str = "OK", end: str = CallEnd.COMPLETED, *, at_ns: int = 0) -> None:
-        self.feed(LiveDone(call, at_ns or time.monotonic_ns(), status, end, 0, captured=True))
+        self.feed(LiveDone(call, at_ns or time.monotonic_ns(), status, end, 0, captured=True, total=0))
 
     def outcomes(self) -> Counter[tuple[int, str]]:
         return Counter((frame.call, frame.target) for frame in self.replies if isinstance(frame, Outcome))
@@ -246,13 +246,10 @@ async def test_a_shadow_is_marked_and_carries_the_trace_and_only_the_metadata_it
             target("a", address=backend.address, metadata=["x-user", "x-dup"], deadline="7s"),
             target("b", address=backend.address, metadata=["x-bin-*"]),
         )
-        trace = TraceContext(
-            trace_id=5, inbound_span_id=6, remote_span_id=0, inbound_is_ours=True, flags=0, state="vendor=1"
-        )
+        caller = Caller(f"00-{5:032x}-{6:016x}-00", "vendor=1")
         async with mirror(settings) as mirrored:
             mirrored.unary(
-                trace=trace,
-                pair_id=0xFEED,
+                caller=caller,
                 deadline=0.5,
                 metadata=(("x-user", "u"), ("x-dup", "1"), ("x-bin-bin", b"\x00\xff"), ("x-dup", "2")),
                 admissions=(Admission("a", 1.0), Admission("b", 1.0)),
@@ -267,7 +264,7 @@ async def test_a_shadow_is_marked_and_carries_the_trace_and_only_the_metadata_it
         call = seen[f"00-{5:032x}-{record.shadows[name].span_id:016x}-00"]
         sent = dict(call.metadata)
         assert sent["x-shadowmesh-role"] == "shadow"
-        assert sent["x-shadowmesh-pair-id"] == f"{0xFEED:032x}"
+        assert sent["x-shadowmesh-pair-id"] == f"{record.pair_id:032x}"
         assert sent["x-shadowmesh-instance"] == "instance-1"
         assert sent["tracestate"] == "vendor=1"
         assert [entry for entry in call.metadata if entry[0].startswith(("x-user", "x-dup", "x-bin"))] == wanted
@@ -402,7 +399,7 @@ async def test_answers_whose_bytes_were_let_go_are_counted() -> None:
         async with mirror(at(backend)) as mirrored:
             mirrored.unary(method=STREAM_GENERATE)
             mirrored.feed(Response(1, (1, 2), (b"a", b"b"), 1), Response(1, (3,), (), 0))
-            mirrored.feed(LiveDone(1, 9, "OK", CallEnd.COMPLETED, 7, captured=False))
+            mirrored.feed(LiveDone(1, 9, "OK", CallEnd.COMPLETED, 7, captured=False, total=3))
             (record,) = await mirrored.recorded()
     live = record.live
     assert (live.response_count, live.response_times, live.responses) == (3, [1, 2, 3], [])
@@ -620,7 +617,7 @@ async def test_after_any_mix_of_calls_and_a_drain_nothing_is_open_or_owed(
                 frames += [Request(call, (now,), (message,), 1) for message in asked]
                 frames += [Abandon(call, "oversize")] if abandoned and streams else []
                 frames += [RequestEnd(call, now), Response(call, (now,), (b"live",), 2)]
-                frames += [LiveDone(call, now + 1, "OK", end, 0, captured=True)]
+                frames += [LiveDone(call, now + 1, "OK", end, 0, captured=True, total=1)]
                 held += len(asked) + 2
                 scripts.append(frames)
             while any(scripts):

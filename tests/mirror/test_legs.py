@@ -13,6 +13,7 @@ from support.records import Seen, record, wall
 from support.wire import delta, last_delta, request, response
 
 from shadowmesh.mirror.call_record import CallRecord
+from shadowmesh.mirror.frames import Caller
 from shadowmesh.mirror.legs import ExchangeLegs, assemble
 from shadowmesh.mirror.observation import MAX_TIMES
 from shadowmesh.model import ChunkGaps, Leg
@@ -69,7 +70,7 @@ def test_what_each_side_measured_about_itself_is_on_its_leg() -> None:
             Seen([response()], at=[90], start=2, more={"queue_ns": 2_000_000, "concurrency": 3.0}),
             settings=experiment(target(deadline="7s", address="dns:///models.example:443", kind="control")),
             deadline=1.25,
-            attempt=3,
+            caller=Caller(attempt=3),
             admissions=(Admission("candidate", 0.25),),
         )
     )

@@ -56,7 +56,7 @@ class Pumped:
         self.pump = Pump(self.mailbox, self.consumer, asyncio.get_running_loop())
 
     def offer(self, number: int, room: Room = Room.NEW, *, inside: bool = True) -> bool:
-        return self.pump.offer((Credit(number, 0),), room, inside=inside)
+        return self.pump.offer(Credit(number, 0), room, inside=inside)
 
 
 async def test_frames_arrive_in_order_in_the_loop() -> None:
@@ -66,13 +66,6 @@ async def test_frames_arrive_in_order_in_the_loop() -> None:
     assert pumped.consumer.numbers == [], "an offer feeds nothing itself"
     assert await pumped.consumer.wait_for(100) == list(range(100))
     assert pumped.consumer.threads == {threading.get_ident()}
-
-
-async def test_a_hand_over_of_several_frames_stays_together() -> None:
-    pumped = Pumped()
-    pumped.pump.offer((Credit(1, 0), Credit(2, 0)), Room.NEW, inside=True)
-    pumped.offer(3)
-    assert await pumped.consumer.wait_for(3) == [1, 2, 3]
 
 
 async def test_a_sleeping_pump_is_woken_by_the_next_hand_over_time_and_again() -> None:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shadowmesh.mirror.frames import Abandon, Frame, LiveDone, Request, RequestEnd, Response
-from shadowmesh.mirror.tap import FLUSH_BYTES, FLUSH_MESSAGES, MESSAGE_BYTES, STALL_NS, Capture, Room, Tap
+from shadowmesh.mirror.tap import FLUSH_BYTES, FLUSH_MESSAGES, MESSAGE_BYTES, STALL_NS, Capture, Outlet, Room, Tap
 from shadowmesh.names import DropReason
 from shadowmesh.policy.limits import PAGE_BYTES, Tokens
 
@@ -31,19 +31,19 @@ class Carrier:
         self.taken: list[Frame] = []
         self.rooms: list[Room] = []
 
-    def __call__(self, frames: tuple[Frame, ...], room: Room) -> bool:
+    def __call__(self, frame: Frame, room: Room) -> bool:
         behaviour = next(self._script, "take")
         if behaviour == "break":
             raise RuntimeError("the carrier is broken")
         if behaviour == "refuse":
             return False
-        self.taken += frames
+        self.taken.append(frame)
         self.rooms.append(room)
         return True
 
     @property
     def pages(self) -> int:
-        return sum(frame.pages for frame in self.taken if isinstance(frame, (Request, Response)))
+        return sum(frame.pages for frame in self.taken if isinstance(frame, (Request, Response, LiveDone)))
 
     def of(self, kind: type[Frame]) -> list[Frame]:
         return [frame for frame in self.taken if isinstance(frame, kind)]
@@ -58,20 +58,19 @@ class Mirror:
         self.credit = Tokens(capacity)
         self.carrier = Carrier(script)
         self.faults: list[Exception] = []
-        self.tap = Tap(
-            CALL,
-            offer=self.carrier,
-            credit=self.credit,
-            fault=self.faults.append,
-            request_capture=Capture(self.credit, limit) if captures else None,
-            response_capture=Capture(self.credit, limit) if captures else None,
-        )
+        outlet = Outlet(self.carrier, self.credit, self.faults.append, limit, limit)
+        self.tap = Tap(CALL, outlet, requests=captures, responses=captures)
 
     def responses(self) -> list[bytes]:
-        return [data for frame in self.carrier.taken if isinstance(frame, Response) for data in frame.messages]
+        return [
+            data for frame in self.carrier.taken if isinstance(frame, (Response, LiveDone)) for data in frame.messages
+        ]
 
     def times(self) -> list[int]:
-        return [at for frame in self.carrier.taken if isinstance(frame, Response) for at in frame.times_ns]
+        return [at for frame in self.answers() for at in frame.times_ns]
+
+    def answers(self) -> list[Response | LiveDone]:
+        return [frame for frame in self.carrier.taken if isinstance(frame, (Response, LiveDone))]
 
 
 def test_a_unary_answer_goes_out_with_the_end_of_the_call() -> None:
@@ -80,8 +79,7 @@ def test_a_unary_answer_goes_out_with_the_end_of_the_call() -> None:
     assert mirror.carrier.taken == []
     mirror.tap.done(6, "OK", "completed")
     assert mirror.carrier.taken == [
-        Response(CALL, (5,), (b"answer",), 1),
-        LiveDone(CALL, 6, "OK", "completed", 0, captured=True, messages=1),
+        LiveDone(CALL, 6, "OK", "completed", 0, captured=True, total=1, times_ns=(5,), messages=(b"answer",), pages=1),
     ]
     assert mirror.carrier.rooms == [Room.END]
 
@@ -89,7 +87,7 @@ def test_a_unary_answer_goes_out_with_the_end_of_the_call() -> None:
 def test_a_call_that_answered_nothing_only_ends() -> None:
     mirror = Mirror()
     mirror.tap.done(6, "UNAVAILABLE", "completed")
-    assert mirror.carrier.taken == [LiveDone(CALL, 6, "UNAVAILABLE", "completed", 0, captured=True)]
+    assert mirror.carrier.taken == [LiveDone(CALL, 6, "UNAVAILABLE", "completed", 0, captured=True, total=0)]
 
 
 def test_the_first_word_on_the_end_stands() -> None:
@@ -99,7 +97,7 @@ def test_the_first_word_on_the_end_stands() -> None:
     mirror.tap.done(7, "OK", "completed")
     states.append(mirror.tap.open)
     assert states == [True, False]
-    assert mirror.carrier.taken == [LiveDone(CALL, 6, "CANCELLED", "cancelled", 0, captured=True)]
+    assert mirror.carrier.taken == [LiveDone(CALL, 6, "CANCELLED", "cancelled", 0, captured=True, total=0)]
 
 
 def test_after_the_end_nothing_is_said_and_no_credit_is_taken() -> None:
@@ -148,8 +146,7 @@ def test_without_capture_times_are_kept_and_bytes_are_not() -> None:
     mirror.tap.response(b"not kept", 2)
     mirror.tap.done(3, "OK", "completed")
     assert mirror.carrier.taken == [
-        Response(CALL, (2,), (), 0),
-        LiveDone(CALL, 3, "OK", "completed", 0, captured=False, messages=1),
+        LiveDone(CALL, 3, "OK", "completed", 0, captured=False, total=1, times_ns=(2,)),
     ]
     assert mirror.credit.taken == 0
 
@@ -160,8 +157,7 @@ def test_an_answer_beyond_the_limit_of_a_call_is_counted_and_let_go() -> None:
     mirror.tap.response(b"more", 2)
     mirror.tap.done(3, "OK", "completed")
     assert mirror.carrier.taken == [
-        Response(CALL, (1, 2), (), 0),
-        LiveDone(CALL, 3, "OK", "completed", 0, captured=False, messages=2),
+        LiveDone(CALL, 3, "OK", "completed", 0, captured=False, total=2, times_ns=(1, 2)),
     ]
     assert mirror.credit.taken == 0
 
@@ -205,7 +201,7 @@ def test_only_what_waits_longer_than_a_scheduler_makes_anybody_wait_is_a_stall()
     for stall_ns in (STALL_NS, 1, STALL_NS + 1, 2 * STALL_NS):
         mirror.tap.stall(stall_ns)
     mirror.tap.done(1, "OK", "completed")
-    assert mirror.carrier.taken == [LiveDone(CALL, 1, "OK", "completed", 3 * STALL_NS + 1, captured=True)]
+    assert mirror.carrier.taken == [LiveDone(CALL, 1, "OK", "completed", 3 * STALL_NS + 1, captured=True, total=0)]
 
 
 def test_what_is_no_bytes_is_a_fault_and_reaches_nobody() -> None:
@@ -215,8 +211,9 @@ def test_what_is_no_bytes_is_a_fault_and_reaches_nobody() -> None:
     assert [type(fault) for fault in mirror.faults] == [TypeError, TypeError]
     assert mirror.carrier.taken == []
     mirror.tap.done(3, "OK", "completed")
-    assert mirror.carrier.taken[0] == Response(CALL, (2,), (), 0)
-    assert len(mirror.carrier.of(LiveDone)) == 1
+    assert mirror.carrier.taken == [
+        LiveDone(CALL, 3, "OK", "completed", 0, captured=True, total=1, times_ns=(2,)),
+    ]
 
 
 @pytest.mark.parametrize("size", [0, 1])

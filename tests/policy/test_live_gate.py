@@ -13,7 +13,7 @@ from support.experiments import GENERATE, experiment, target
 from shadowmesh.model import Metadata
 from shadowmesh.names import META_ROLE, Decision, DropReason
 from shadowmesh.policy.experiment import ExperimentSettings
-from shadowmesh.policy.live_gate import LiveGate, Ticket
+from shadowmesh.policy.live_gate import FunnelKey, LiveGate, Ticket
 
 
 class Funnel:
@@ -22,8 +22,8 @@ class Funnel:
     def __init__(self) -> None:
         self.lines: Counter[tuple[str, str, str, str]] = Counter()
 
-    def __call__(self, experiment: str, target: str, decision: Decision, reason: str) -> None:
-        self.lines[experiment, target, decision, reason] += 1
+    def __call__(self, key: FunnelKey) -> None:
+        self.lines[key] += 1
 
 
 class Draws:
@@ -131,6 +131,7 @@ def test_a_plan_lets_out_what_any_target_may_see() -> None:
     live, _, draws = gate(experiment(target("a", metadata=["x-a"]), target("b", metadata=["x-b*"])))
     ticket = live.decide(GENERATE, (), draws)
     assert ticket is not None
+    assert ticket.plan.headers is not None
     metadata: Metadata = (("x-a", "1"), ("x-b-bin", b"2"), ("x-c", "3"), ("authorization", "4"))
     assert ticket.plan.headers.filter(metadata) == (("x-a", "1"), ("x-b-bin", b"2"))
 

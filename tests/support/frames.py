@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import strategies as st
 
 from shadowmesh.mirror.frames import (
     Abandon,
     Begin,
+    Caller,
     Credit,
     Drain,
     Extra,
@@ -19,7 +22,6 @@ from shadowmesh.mirror.frames import (
     Response,
     State,
 )
-from shadowmesh.model import TraceContext
 from shadowmesh.policy.live_gate import Admission
 from shadowmesh.rpc import Arity
 
@@ -31,14 +33,13 @@ TEXTS = st.text(st.characters(codec="utf-8"), max_size=12)
 METADATA = st.lists(st.tuples(TEXTS, st.one_of(TEXTS, st.binary(max_size=12))), max_size=4).map(tuple)
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
-TRACES = st.builds(
-    TraceContext,
-    trace_id=st.integers(0, 2**128 - 1),
-    inbound_span_id=SPAN_IDS,
-    remote_span_id=SPAN_IDS,
-    inbound_is_ours=st.booleans(),
-    flags=st.integers(0, 255),
-    state=TEXTS,
+# The state is sent with the header it belongs to. gRPC counts previous attempts in 32 bits, and this is one more.
+CALLERS = st.builds(
+    lambda header, state, instrumented, attempt: Caller(header, state if header else "", instrumented, attempt),
+    TEXTS,
+    TEXTS,
+    st.booleans(),
+    st.integers(0, 2**16) | st.just(2**32),
 )
 BEGINS = st.builds(
     Begin,
@@ -46,16 +47,14 @@ BEGINS = st.builds(
     method=TEXTS,
     arity=st.sampled_from(Arity),
     experiment=TEXTS,
-    pair_id=st.integers(0, 2**128 - 1),
     at_ns=TIMES,
     wall_ns=TIMES,
-    trace=TRACES,
-    live_span_id=SPAN_IDS,
     deadline=st.none() | FINITE,
-    # gRPC counts previous attempts in 32 bits, and this is one more.
-    attempt=st.integers(0, 2**16) | st.just(2**32),
+    caller=CALLERS,
     metadata=METADATA,
     admissions=st.lists(st.builds(Admission, TEXTS, FINITE, TEXTS), max_size=3).map(tuple),
+    request=st.none() | st.binary(max_size=20),
+    pages=COUNTS,
 )
 
 
@@ -67,12 +66,20 @@ def _messages(draw: st.DrawFn, kind: type[Request | Response]) -> Frame:
     return kind(draw(CALLS), tuple(times), messages, draw(COUNTS))
 
 
+@st.composite
+def _dones(draw: st.DrawFn) -> Frame:
+    last: Any = draw(_messages(Response))
+    facts: Any = draw(st.tuples(CALLS, TIMES, TEXTS, TEXTS, TIMES, st.booleans(), CALLS))
+    call, at_ns, status, end, stall_ns, captured, total = facts
+    return LiveDone(call, at_ns, status, end, stall_ns, captured, total, last.times_ns, last.messages, last.pages)
+
+
 BY_KIND: dict[type[Frame], st.SearchStrategy[Frame]] = {
     Begin: BEGINS,
     Request: _messages(Request),
     RequestEnd: st.builds(RequestEnd, CALLS, TIMES),
     Response: _messages(Response),
-    LiveDone: st.builds(LiveDone, CALLS, TIMES, TEXTS, TEXTS, TIMES, st.booleans(), CALLS),
+    LiveDone: _dones(),
     Abandon: st.builds(Abandon, CALLS, TEXTS),
     Reload: st.builds(Reload, CALLS, st.binary(max_size=40)),
     Drain: st.builds(Drain, CALLS, FINITE),

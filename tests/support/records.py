@@ -10,7 +10,7 @@ from support.experiments import GENERATE, experiment, target
 
 from shadowmesh.catalog.builtin import method_map
 from shadowmesh.mirror.call_record import CallRecord
-from shadowmesh.mirror.frames import Begin
+from shadowmesh.mirror.frames import Begin, Caller
 from shadowmesh.mirror.observation import Observation
 from shadowmesh.model import TraceContext
 from shadowmesh.names import CallEnd
@@ -30,13 +30,10 @@ def begin(**changes: Any) -> Begin:
         "method": GENERATE,
         "arity": Arity.UNARY_UNARY,
         "experiment": "summaries",
-        "pair_id": 0xABC,
         "at_ns": MONOTONIC,
         "wall_ns": WALL,
-        "trace": TRACE,
-        "live_span_id": 21,
         "deadline": None,
-        "attempt": 1,
+        "caller": Caller(),
         "metadata": (),
         "admissions": (Admission("candidate", 1.0),),
     }
@@ -88,6 +85,7 @@ def record(
     *shadows: Seen,
     settings: ExperimentSettings | None = None,
     complete: bool = True,
+    trace: TraceContext = TRACE,
     **changes: Any,
 ) -> CallRecord:
     """Return a call; the shadows are those of the admitted targets, in their order."""
@@ -99,9 +97,11 @@ def record(
     }
     return CallRecord(
         begin=start,
+        pair_id=0xABC,
+        trace=trace,
         experiment=settings,
         method_map=method_map(start.method, settings.protocol),
-        live=live.observation(start.live_span_id),
+        live=live.observation(21),
         requests=list(requests),
         requests_complete=complete,
         shadows=seen,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from shadowmesh.mirror.carrier import MakeConsumer, Receive
-from shadowmesh.mirror.frames import Decoder, Frame, encode
+from shadowmesh.mirror.codec import Decoder, encode
+from shadowmesh.mirror.frames import Frame
 from shadowmesh.mirror.tap import Room
 from shadowmesh.mirror.thread import ThreadCarrier
 
@@ -26,8 +27,9 @@ class WireCarrier:
         self.drain = self._inner.drain
         self.drain_blocking = self._inner.drain_blocking
 
-    def offer(self, frames: tuple[Frame, ...], room: Room) -> bool:
-        return self._inner.offer(over_the_wire(frames), room)
+    def offer(self, frame: Frame, room: Room) -> bool:
+        (frame,) = over_the_wire([frame])
+        return self._inner.offer(frame, room)
 
 
 def over_the_wire(frames: Iterable[Frame]) -> tuple[Frame, ...]:

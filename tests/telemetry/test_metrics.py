@@ -11,7 +11,8 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader, Sum
 from opentelemetry.sdk.resources import Resource
 
 from shadowmesh import names
-from shadowmesh.telemetry.metrics import FunnelKey, MirrorMetrics
+from shadowmesh.policy.live_gate import FunnelKey
+from shadowmesh.telemetry.metrics import MirrorMetrics
 
 FUNNEL: Counter[FunnelKey] = Counter(
     {

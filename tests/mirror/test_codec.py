@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from support.frames import BY_KIND, FRAMES
 
 from shadowmesh.errors import FrameError
-from shadowmesh.mirror.frames import MAX_BODY, Abandon, Credit, Decoder, Frame, encode
+from shadowmesh.mirror.codec import MAX_BODY, Decoder, encode
+from shadowmesh.mirror.frames import Abandon, Credit, Frame
 
 
 def typed(frames: list[Frame]) -> list[tuple[type[Frame], Frame]]:

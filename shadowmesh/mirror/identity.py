@@ -1,0 +1,40 @@
+"""
+Who an exchange is: its place in a trace, and the ids its legs are known by.
+
+Given on the mirror's side of the boundary, because the live side hands none of them to anybody: the live handler
+keeps its own trace context, and only shadows are told.
+"""
+
+from __future__ import annotations
+
+import random
+
+from shadowmesh.mirror.frames import Caller
+from shadowmesh.model import TraceContext
+from shadowmesh.telemetry import propagation
+
+
+def new_pair_id() -> int:
+    """Return 128 random bits."""
+    return random.getrandbits(128)
+
+
+def trace_of(caller: Caller) -> TraceContext:
+    """Return where the spans of a call hang that arrived under ``caller``; a bad header starts a new trace."""
+    span = propagation.parse(caller.traceparent, caller.tracestate) if caller.traceparent else None
+    if span is None:
+        return TraceContext(
+            trace_id=propagation.new_trace_id(),
+            inbound_span_id=propagation.new_span_id(),
+            remote_span_id=0,
+            inbound_is_ours=True,
+            flags=propagation.SAMPLED,
+        )
+    return TraceContext(
+        trace_id=span.trace_id,
+        inbound_span_id=span.span_id if caller.instrumented else propagation.new_span_id(),
+        remote_span_id=0 if caller.instrumented else span.span_id,
+        inbound_is_ours=not caller.instrumented,
+        flags=span.flags,
+        state=span.state,
+    )
