@@ -40,7 +40,7 @@ class Decision(StrEnum):
 
 
 class DropReason(StrEnum):
-    """Why a sampled exchange was shed (or, with ``marked``, never considered)."""
+    """Why a sampled exchange was shed (or, with ``marked``, ``retry``, ``off_slot`` and ``harm``, never considered)."""
 
     QUEUE_FULL = "queue_full"
     CONCURRENCY_LIMIT = "concurrency_limit"
@@ -50,10 +50,30 @@ class DropReason(StrEnum):
     NOT_STARTED = "not_started"
     NOT_RECORDED = "not_recorded"
     MARKED = "marked"
+    RETRY = "retry"
+    OFF_SLOT = "off_slot"
+    HARM = "harm"
+    CIRCUIT_OPEN = "circuit_open"
+    REMOVED = "removed"
 
 
 WITHOUT_LEGS = frozenset({DropReason.UNSUPPORTED_HANDLER, DropReason.NOT_STARTED, DropReason.NOT_RECORDED})
 """Shed before anything of the call could be recorded: these have no legs to be paired."""
+
+
+class LossReason(StrEnum):
+    """Who is known to have lost legs that the funnel has counted."""
+
+    RECORDING = "recording"
+    EXPORT = "export"
+    WORKER = "worker"
+
+
+class HarmFigure(StrEnum):
+    """What the harm guard compares between time slots with and without mirroring."""
+
+    LATENCY = "latency"
+    ERRORS = "errors"
 
 
 class CallEnd(StrEnum):
@@ -191,6 +211,8 @@ SAMPLING_PROBABILITY = "shadowmesh.sampling.probability"
 MIRROR_DECISION = "shadowmesh.mirror.decision"
 MIRROR_DROP_REASON = "shadowmesh.mirror.drop_reason"
 MIRROR_QUEUE_TIME = "shadowmesh.mirror.queue_time"
+MIRROR_LOSS_REASON = "shadowmesh.mirror.loss_reason"
+MIRROR_HARM_REASON = "shadowmesh.mirror.harm.reason"
 STREAM_MESSAGE_COUNT = "shadowmesh.stream.message_count"
 STREAM_COMPLETE = "shadowmesh.stream.complete"
 STREAM_WRITE_STALL = "shadowmesh.stream.write_stall"
@@ -242,6 +264,9 @@ METRIC_PAIRING_SPANS = "shadowmesh.pairing.spans"
 METRIC_MIRROR_REQUESTS = "shadowmesh.mirror.requests"
 METRIC_MIRROR_ACTIVE = "shadowmesh.mirror.active"
 METRIC_MIRROR_QUEUE_SIZE = "shadowmesh.mirror.queue.size"
+METRIC_MIRROR_LOST = "shadowmesh.mirror.lost"
+METRIC_MIRROR_CONFIG_RELOADS = "shadowmesh.mirror.config.reloads"
+METRIC_MIRROR_HARM_STOPS = "shadowmesh.mirror.harm.stops"
 
 # The pair.*.delta and pair.*.ratio histograms share their names with the compare span's attributes.
 
