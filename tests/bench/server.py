@@ -1,7 +1,8 @@
 """
 A model server of the benchmark, as live server or as shadow: grpc.aio, and a handler that answers at once.
 
-The handler takes and gives bytes (no (de)serialisers), so what the bare server costs is grpc's own.
+The handler takes and gives bytes (no (de)serialisers), so what the bare server costs is grpc's own. Asked to, it
+waits before it answers, as a model would.
 """
 
 from __future__ import annotations
@@ -29,10 +30,11 @@ class NoOp(grpc.aio.ServerInterceptor):
 
 
 class Model(grpc.GenericRpcHandler):
-    """Both methods; counts the calls it has answered."""
+    """Both methods; counts the calls that have reached it, and answers after ``delay`` seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, delay: float) -> None:
         self.calls = 0
+        self.delay = delay
         self._reply = payload.reply()
         self._deltas = payload.deltas()
         self._handlers: dict[str, Any] = {
@@ -45,30 +47,34 @@ class Model(grpc.GenericRpcHandler):
 
     async def _generate(self, request: bytes, context: Any) -> bytes:
         self.calls += 1
+        if self.delay:
+            await asyncio.sleep(self.delay)
         return self._reply
 
     async def _stream(self, request: bytes, context: Any) -> AsyncIterator[bytes]:
+        self.calls += 1
         for delta in self._deltas:
             yield delta
-        self.calls += 1
 
 
-async def serve(*, noop: bool, config: str) -> None:
+async def serve(*, noop: bool, config: str, delay: float) -> None:
     """Serve until told to end; ``config`` is a ShadowMesh configuration or empty."""
     mesh = Mesh(parse(config)) if config else None
     interceptors: list[grpc.aio.ServerInterceptor] = [NoOp()] if noop else []
     if mesh is not None:
         interceptors.append(mesh.aio_interceptor())
     server = grpc.aio.server(interceptors=interceptors, options=(("grpc.so_reuseport", 0),))
-    model = Model()
+    model = Model(delay)
     server.add_generic_rpc_handlers((model,))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
 
-    def account() -> dict[str, Any]:
-        # Python walks everything that was loaded once, some 15 ms, soon after a program's start. In a window of 0.3 s
-        # that would be charged to whichever mode it falls into, so every mode does it here, between the windows.
-        gc.collect()
+    def account(question: dict[str, Any]) -> dict[str, Any]:
+        model.delay = question.get("delay", model.delay)
+        if question.get("collect"):
+            # Python walks everything that was loaded once, some 15 ms, soon after a program's start. In a short window
+            # that would be charged to whichever mode it falls into, so every mode does it here, between the windows.
+            gc.collect()
         funnel = mesh.funnel() if mesh is not None else {}
         return {
             "calls": model.calls,
@@ -87,5 +93,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--noop", action="store_true")
     parser.add_argument("--config", default="")
+    parser.add_argument("--delay", type=float, default=0.0)
     arguments = parser.parse_args()
-    asyncio.run(serve(noop=arguments.noop, config=arguments.config))
+    asyncio.run(serve(noop=arguments.noop, config=arguments.config, delay=arguments.delay))

@@ -43,7 +43,7 @@ async def serve() -> None:
     server.add_generic_rpc_handlers((sink,))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    await answer_until_told_to_end(lambda: {"spans": sink.spans, "metric_exports": sink.metric_exports}, port=port)
+    await answer_until_told_to_end(lambda _: {"spans": sink.spans, "metric_exports": sink.metric_exports}, port=port)
     await server.stop(0.2)
 
 

@@ -6,13 +6,15 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from bench.plan import Mode, Settings, Shape
+from bench.accounts import Account, Clocks
+from bench.modes import Mode
+from bench.plan import Settings, Shape
 from bench.stage import Stage
 
 SPANS_PER_CALL = 3
 """Inbound, live and shadow: our client sends no trace context, so the inbound span is the mesh's to make."""
-_SPANS_WITHIN = 3.0
-_SPANS_STALL = 0.8
+_ENDS_WITHIN = 3.0
+_STALLS_AFTER = 0.8
 _ANSWERS_WITHIN = 40.0
 
 
@@ -24,9 +26,15 @@ class Sample:
     p50_us: float
     p99_us: float
     cpu_us_per_call: float
+    cpu_us_hop: float
+    cpu_us_path: float
+    cpu_us_raw: float
     cpu_us_all: float
     live_busy: float
     load_busy: float
+    foreign_busy: float
+    slowdown: float
+    hop_slowdown: float
     mirrored_share: float
     admitted_share: float
     exported_share: float
@@ -34,74 +42,72 @@ class Sample:
     bad: int
     shed: dict[str, int]
     faults: dict[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class _Account:
-    """What the processes have counted so far: the live one's funnel and errors, the shadow's calls, spans received."""
-
-    mirrored: int
-    shed: dict[str, int]
-    faults: dict[str, int]
-    shadow_calls: int
-    spans: int
+    latencies_us: tuple[int, ...]
 
 
 def measure(stage: Stage, mode: Mode, shape: Shape, settings: Settings, seed: int) -> Sample:
     """Warm up, then measure all calls begun within the window, and all that they cause."""
-    live = stage.live(mode)
-    children = (live, stage.shadow, stage.sink, stage.load)
-    _run(stage, mode, shape.job(live.port, settings.warm_up, seed + 1))
-    before = _account(stage, mode)
-    cpu_before = [child.cpu_ns() for child in children]
-    result, cpu_loaded = _run(stage, mode, shape.job(live.port, settings.seconds, seed))
-    used = [child.cpu_ns() - ns for child, ns in zip(children, cpu_before, strict=True)]
-    after = _account(stage, mode)
+    paces = [(pace, pace.meter.read()) for pace in stage.paces(mode)]
+    seconds, warm_up = shape.seconds or settings.seconds, shape.warm_up or settings.warm_up
+    send(stage, mode, shape.job(stage.port(mode), warm_up, seed + 1))
+    # Those that were started again have inherited the live server's core.
+    stage.pin_children(mode)
+    before, started = Account.of(stage, mode), Clocks.read(stage, mode)
+    result, answered = send(stage, mode, shape.job(stage.port(mode), seconds, seed))
+    used = Clocks.read(stage, mode) - started
+    counted = Account.of(stage, mode) - before
+    slowdowns = [pace.slowdown(reading) for pace, reading in paces]
     calls, lasted = max(result["calls"], 1), result["seconds"]
+    live_ns = answered.live - started.live
     return Sample(
         rps=result["calls"] / lasted,
         p50_us=result["p50_us"],
         p99_us=result["p99_us"],
-        cpu_us_per_call=used[0] / calls / 1e3,
-        cpu_us_all=sum(used[:3]) / calls / 1e3,
-        live_busy=(cpu_loaded - cpu_before[0]) / lasted / 1e9,
-        load_busy=used[3] / lasted / 1e9,
-        mirrored_share=(after.shadow_calls - before.shadow_calls) / calls,
-        admitted_share=(after.mirrored - before.mirrored) / calls,
-        exported_share=(after.spans - before.spans) / SPANS_PER_CALL / calls,
+        cpu_us_per_call=used.live / calls / 1e3,
+        cpu_us_hop=used.hop / calls / 1e3,
+        cpu_us_path=(used.live + used.hop) / calls / 1e3,
+        cpu_us_raw=(used.live + used.hop) / calls / 1e3,
+        cpu_us_all=used.all / calls / 1e3,
+        live_busy=live_ns / lasted / 1e9,
+        load_busy=used.load / lasted / 1e9,
+        foreign_busy=max((answered.foreign - started.foreign - live_ns) / lasted / 1e9, 0.0),
+        slowdown=slowdowns[0],
+        hop_slowdown=slowdowns[-1],
+        mirrored_share=counted.shadow_calls / calls,
+        admitted_share=counted.mirrored / calls,
+        exported_share=counted.spans / SPANS_PER_CALL / calls,
         calls=result["calls"],
         bad=result["bad"],
-        shed={reason: count - before.shed.get(reason, 0) for reason, count in after.shed.items()},
-        faults={cause: count - before.faults.get(cause, 0) for cause, count in after.faults.items()},
+        shed=counted.shed,
+        faults=counted.faults,
+        latencies_us=tuple(result["latencies_us"]),
     )
 
 
-def _run(stage: Stage, mode: Mode, job: dict[str, Any]) -> tuple[dict[str, Any], int]:
+def send(stage: Stage, mode: Mode, job: dict[str, Any]) -> tuple[dict[str, Any], Clocks]:
     """
-    Do one job of the load generator and wait until everything it caused is over: every span has arrived, or none
-    come any more. Return its result and the live CPU clock at the last answer.
+    Do one job of the load generator and wait until everything it caused is over: every shadow call and every span
+    has arrived, or none come any more. Return its result and the clocks at the last answer.
     """
-    spans = stage.sink.ask()["spans"]
+    before = _arrived(stage, mode)
     result = stage.load.ask(within=job["seconds"] + _ANSWERS_WITHIN, **job)
-    cpu = stage.live(mode).cpu_ns()
-    expected = spans + (SPANS_PER_CALL * result["calls"] if mode.mirrors else 0)
+    clocks = Clocks.read(stage, mode)
+    shadows = result["calls"] if mode.mirrors and mode.shadow != "dead" else 0
+    spans = SPANS_PER_CALL * result["calls"] if mode.records and mode.shadow != "hanging" else 0
+    expected = before[0] + shadows, before[1] + spans
+    seen = before
     now = changed = time.monotonic()
-    until = now + _SPANS_WITHIN
-    while spans < expected and now < min(until, changed + _SPANS_STALL):
+    until = now + _ENDS_WITHIN
+    while (seen[0] < expected[0] or seen[1] < expected[1]) and now < min(until, changed + _STALLS_AFTER):
         time.sleep(0.01)
         now = time.monotonic()
-        seen = stage.sink.ask()["spans"]
-        if seen != spans:
-            spans, changed = seen, now
-    return result, cpu
+        arrived = _arrived(stage, mode)
+        if arrived != seen:
+            seen, changed = arrived, now
+    return result, clocks
 
 
-def _account(stage: Stage, mode: Mode) -> _Account:
-    live = stage.live(mode).ask()
-    return _Account(
-        mirrored=live["mirrored"],
-        shed=live["shed"],
-        faults=live["faults"],
-        shadow_calls=stage.shadow.ask()["calls"],
-        spans=stage.sink.ask()["spans"],
-    )
+def _arrived(stage: Stage, mode: Mode) -> tuple[int, int]:
+    if not mode.mirrors:
+        return 0, 0
+    return stage.shadows.calls(mode.shadow), stage.sink.ask()["spans"]
