@@ -12,6 +12,7 @@ import typer
 from shadowmesh.cli.check_config import check_config
 from shadowmesh.cli.demo.command import demo
 from shadowmesh.cli.processor import processor
+from shadowmesh.cli.status import status
 from shadowmesh.errors import ConfigError, ShadowMeshError, StartError
 
 EX_USAGE = 64
@@ -55,6 +56,7 @@ def _root(
 
 app.command()(demo)
 app.command()(processor)
+app.command()(status)
 app.command("check-config")(check_config)
 
 

@@ -75,6 +75,10 @@ class Counter(_Instrument):
         if amount >= 0 and total < _MOST:
             sums[key] = total
 
+    def sums(self) -> dict[Values | None, int | float]:
+        """Return every sum by its attributes' values; ``None`` is the overflow point."""
+        return dict(self._sums)
+
     def collect(self, started_ns: int, at_ns: int) -> Metric:
         """Return the sums."""
         points = [

@@ -65,9 +65,14 @@ class Destination:
         if own and settings.metrics:
             self._metrics = Outbox(f"{name}, metrics", metric_sender(settings), items=1, size=1, batch=1, faults=faults)
 
+    def outboxes(self) -> dict[str, Outbox[Any]]:
+        """Return what this endpoint gets, by kind: ``spans``, ``metrics``, ``forwarded``."""
+        every = {"spans": self._spans, "metrics": self._metrics, "forwarded": self._forward}
+        return {kind: outbox for kind, outbox in every.items() if outbox is not None}
+
     def start(self) -> None:
         """Start sending."""
-        for outbox in self._outboxes():
+        for outbox in self.outboxes().values():
             outbox.start()
 
     def span(self, span: ReadableSpan) -> None:
@@ -107,8 +112,5 @@ class Destination:
 
     async def close(self) -> None:
         """Drop what waits and release everything."""
-        for outbox in self._outboxes():
+        for outbox in self.outboxes().values():
             await outbox.close()
-
-    def _outboxes(self) -> list[Outbox[Any]]:
-        return [outbox for outbox in (self._spans, self._metrics, self._forward) if outbox is not None]

@@ -55,6 +55,11 @@ class PairMetrics:
         """Count received spans by what became of them."""
         self._counters[names.METRIC_PAIRING_SPANS].add((outcome,), count)
 
+    def received(self) -> dict[str, int]:
+        """Return all received spans by what became of them."""
+        sums = self._counters[names.METRIC_PAIRING_SPANS].sums()
+        return {outcome.value: int(sums.get((outcome,), 0)) for outcome in SpanOutcome}
+
     def pair(self, pair: Pair, comparison: Comparison, now_ns: int) -> None:
         """Record the end of a pair; ``now_ns`` is the wall clock."""
         live, shadow = pair.live, pair.shadow

@@ -56,6 +56,26 @@ class Outbox(Generic[T]):
         self._task: asyncio.Task[None] | None = None
 
     @property
+    def waiting(self) -> int:
+        """Items that wait or are being sent."""
+        return len(self._waiting) + self._sending
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of the items that wait."""
+        return self._bytes
+
+    @property
+    def most_items(self) -> int:
+        """How many items may wait."""
+        return self._most_items
+
+    @property
+    def most_bytes(self) -> int:
+        """How many bytes may wait."""
+        return self._most_bytes
+
+    @property
     def idle(self) -> bool:
         """Whether nothing waits and nothing is being sent."""
         return self._idle.is_set()

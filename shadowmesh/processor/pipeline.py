@@ -62,6 +62,15 @@ class Pipeline:
         """Legs in the pairing buffer."""
         return self._pairing.size
 
+    @property
+    def capacity(self) -> int:
+        """Legs that the pairing buffer may hold."""
+        return self._pairing.capacity
+
+    def received(self) -> dict[str, int]:
+        """Return all received spans by what became of them."""
+        return self._metrics.received()
+
     def on_traces(self, request: bytes) -> Rejected | None:
         """
         Take in a trace request: after this its legs are paired or in the buffer.

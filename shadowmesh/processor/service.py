@@ -6,6 +6,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
@@ -19,11 +21,17 @@ from shadowmesh.processor.funnel import Account
 from shadowmesh.processor.pipeline import Clock, Pipeline
 from shadowmesh.processor.receiver import METRICS_EXPORT, TRACE_EXPORT, Receiver, Rejected
 from shadowmesh.processor.settings import ProcessorSettings
+from shadowmesh.processor.status import status_of
 from shadowmesh.telemetry.faults import Faults
+from shadowmesh.telemetry.life import Life
 from shadowmesh.telemetry.providers import make_resource, sdk_disabled
 from shadowmesh.telemetry.settings import TelemetrySettings
+from shadowmesh.telemetry.snapshot import header
+from shadowmesh.telemetry.status import StatusEndpoint
+from shadowmesh.telemetry.status_shape import ProcessorStatus, as_json
 
 _EXPIRY_SECONDS = 1.0
+_STATUS_SECONDS = 1.0
 
 _LOG = logging.getLogger("shadowmesh")
 
@@ -51,10 +59,12 @@ class Processor:
     ) -> None:
         self.faults = faults or Faults()
         self._settings = settings
+        self._resource = _resource()
+        self._life = Life(monotonic_ns=monotonic_ns, wall_ns=wall_ns)
         self._pipeline = Pipeline(
             settings,
             pricing=Pricing(settings.prices, list_prices=bundled_list_prices()),
-            resource=_resource(),
+            resource=self._resource,
             emit_span=self._emit_span if settings.compare_spans == "always" and _wants_spans(settings) else None,
             monotonic_ns=monotonic_ns,
             wall_ns=wall_ns,
@@ -68,6 +78,7 @@ class Processor:
         )
         self._destinations: list[Destination] = []
         self._clocks: list[asyncio.Task[None]] = []
+        self._status: StatusEndpoint | None = None
         self._port: int | None = None
 
     async def start(self) -> int:
@@ -75,7 +86,7 @@ class Processor:
         Listen and return the port; a second call returns it again.
 
         Raises:
-            StartError: the address is taken, an endpoint is this processor, or a TLS file cannot be read.
+            StartError: an address is taken, an endpoint is this processor, or a TLS file cannot be read.
         """
         if self._port is not None:
             return self._port
@@ -90,6 +101,7 @@ class Processor:
                 self._destinations.append(Destination(export, self._settings.queue, own=own, faults=self.faults))
             port = await self.receiver.start()
             self._refuse_self(port)
+            self._open_status()
         except BaseException:
             await self.close()
             raise
@@ -120,11 +132,31 @@ class Processor:
         destinations, self._destinations = self._destinations, []
         for destination in destinations:
             await destination.close()
+        status, self._status = self._status, None
+        if status is not None:
+            # Its thread may be waiting for this loop to answer.
+            await asyncio.to_thread(status.close)
         self._port = None
 
     def accounts(self) -> list[Account]:
         """Return the funnel: per target what the interceptors sent, and what became of it here."""
         return self._pipeline.accounts()
+
+    def status(self) -> ProcessorStatus:
+        """Return the state of everything; on the event loop's thread."""
+        return status_of(
+            self._pipeline,
+            self._settings,
+            listen=f"{self._settings.listen.rpartition(':')[0]}:{self._port or port_of(self._settings.listen)}",
+            header=header(self._life, self._resource, self.faults),
+            requests=self.receiver.requests,
+            destinations=self._destinations,
+        )
+
+    @property
+    def status_address(self) -> str | None:
+        """Where the status is answered, if anywhere."""
+        return None if self._status is None else self._status.address
 
     @property
     def waiting(self) -> int:
@@ -159,6 +191,32 @@ class Processor:
     def _emit_span(self, span: ReadableSpan) -> None:
         for destination in self._destinations:
             destination.span(span)
+
+    def _open_status(self) -> None:
+        if self._settings.status is None:
+            return
+        loop = asyncio.get_running_loop()
+
+        def report() -> dict[str, Any]:
+            """Ask the loop, which owns what is asked for; one that is too busy gives no answer."""
+            answer: Future[dict[str, Any]] = Future()
+
+            def look() -> None:
+                if answer.set_running_or_notify_cancel():
+                    try:
+                        answer.set_result(as_json(self.status()))
+                    except Exception as error:  # noqa: BLE001 - handed to the thread that asked
+                        answer.set_exception(error)
+
+            loop.call_soon_threadsafe(look)
+            try:
+                return answer.result(_STATUS_SECONDS)
+            finally:
+                answer.cancel()
+
+        self._status = StatusEndpoint(self._settings.status, report, faults=self.faults)
+        self._status.open()
+        self._status.start()
 
     def _refuse_self(self, port: int) -> None:
         for export in self._settings.export:

@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr
 
 from shadowmesh.pricing import PriceSettings
 from shadowmesh.settings import ByteSize, Endpoint, ListenAddress, Seconds, Settings
+from shadowmesh.telemetry.local_address import StatusAddress
 
 Pattern = Annotated[str, Field(min_length=1, max_length=256)]
 """A shell pattern such as ``acme.v1.Models/*``."""
@@ -47,6 +48,8 @@ class ProcessorSettings(Settings):
     ``methods`` and ``models`` are the ones metrics tell apart (the rest is ``_OTHER``): every method when
     ``methods`` is empty, no model when ``models`` is. ``series`` bounds the attribute sets of each metric
     either way. ``compare_spans`` knows no threshold yet: all pairs with both legs, or none.
+    ``status`` is where ``shadowmesh status`` may ask; it is not the interceptor's key, because one file may set both
+    and they cannot share an address.
     """
 
     listen: ListenAddress = "127.0.0.1:24317"
@@ -61,3 +64,4 @@ class ProcessorSettings(Settings):
     models: tuple[Pattern, ...] = ()
     series: Annotated[int, Field(strict=True, gt=0, le=100_000_000)] = 2000
     queue: QueueSettings = QueueSettings()
+    status: StatusAddress | None = None

@@ -9,6 +9,8 @@ UNKNOWN = "unknown"
 _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 _LABELS = {"{token}": "tokens", "{token}/s": "tok/s"}
 _MOST_DIGITS = 9
+_SIZES = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
+_LONG_TIMES = ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,25 @@ def duration(seconds: float | None, *, signed: bool = False) -> str:
         return "0 s"
     scale = scale_for("s", seconds)
     return f"{scale.text(seconds, signed=signed)} {scale.label}"
+
+
+def elapsed(seconds: float) -> str:
+    """Return how long something has lasted, in whole units: 5 s, 2 min 5 s, 2 h 3 min, 1 d 4 h."""
+    whole = max(int(seconds), 0)
+    for large, large_label, small, small_label in _LONG_TIMES:
+        if whole >= large:
+            rest = whole % large // small
+            return f"{whole // large:,} {large_label}" + (f" {rest} {small_label}" if rest else "")
+    return f"{whole} s"
+
+
+def size(count: int) -> str:
+    """Return a number of bytes: 12 B, 48 KiB, 1.50 MiB."""
+    for factor_of, label in _SIZES:
+        if count >= factor_of:
+            scaled = count / factor_of
+            return f"{_fixed(scaled, 0 if scaled.is_integer() else _digits(scaled))} {label}"
+    return f"{count} B"
 
 
 def ratio(value: float | None) -> str:

@@ -6,5 +6,9 @@ Legs become spans here, and everything about our own signals lives here.
 - ``spans``: finished OpenTelemetry spans made from recorded facts; nothing is ever an open span.
 - ``export``: the queue of whole pairs in front of the user's span exporter.
 - ``providers``: exporters and resource from settings and the standard ``OTEL_*`` variables.
+- ``faults``: errors of the mirror side, counted per cause.
+- ``status``: the endpoint that says how this process is doing; ``status_shape`` is the shape of its
+  answer and ``snapshot`` makes it, ``local_address`` and ``local_listener`` keep it on this machine, ``life`` knows
+  since when it runs.
 - ``counters``: per-thread tallies, the live side's counters without a lock; ``metrics`` publishes them.
 """

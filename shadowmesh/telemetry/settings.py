@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from shadowmesh.settings import Endpoint, Seconds, Settings
+from shadowmesh.telemetry.local_address import StatusAddress
 
 
 class OtlpSettings(Settings):
@@ -30,9 +31,14 @@ class TelemetrySettings(Settings):
         queue_pairs: pairs waiting for the exporter; more are dropped whole and counted.
         metric_interval: seconds between two exports of the funnel; ``OTEL_METRIC_EXPORT_INTERVAL`` where absent, and
             where that is absent too, 10 s.
+        status: where ``shadowmesh status`` may ask this process; nowhere where absent. One address and no more to set:
+            who may ask is decided by the socket's file mode, or by being on this machine. It stands here because the
+            answer is telemetry of ours, and not at the top because one file may serve a processor as well, which
+            needs an address of its own (``processor.status``).
     """
 
     service_name: Annotated[str, Field(min_length=1, max_length=255)] | None = None
     otlp: OtlpSettings | None = None
     queue_pairs: Annotated[int, Field(strict=True, ge=1)] = 4096
     metric_interval: Seconds | None = None
+    status: StatusAddress | None = None

@@ -73,3 +73,19 @@ def test_an_unknown_ratio_is_unknown() -> None:
 def test_no_number_breaks_a_cell(value: float) -> None:
     assert units.scale_for("s", value).text(value)
     assert "-0" not in units.scale_for("s", 1.0).text(value)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.9, "0 s"), (59.9, "59 s"), (60, "1 min"), (125, "2 min 5 s"), (7380, "2 h 3 min"), (100_800, "1 d 4 h"),
+     (-3, "0 s")],
+)  # fmt: skip
+def test_what_has_lasted_is_said_in_its_two_largest_units(seconds: float, text: str) -> None:
+    assert units.elapsed(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 B"), (1023, "1023 B"), (49152, "48 KiB"), (1_572_864, "1.50 MiB"), (1 << 34, "16 GiB")]
+)
+def test_a_size_is_said_in_the_largest_unit_that_fits(count: int, text: str) -> None:
+    assert units.size(count) == text

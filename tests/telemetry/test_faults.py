@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from shadowmesh.telemetry.faults import Faults
+from shadowmesh.telemetry.faults import Fault, Faults
 
 
 def test_every_error_is_counted_and_its_cause_logged_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -55,3 +55,19 @@ def test_faults_of_one_mesh_are_not_those_of_another() -> None:
     one, other = Faults(), Faults()
     one.report("engine", "x")
     assert other.totals() == {}
+
+
+def test_the_last_time_of_each_cause_is_known_and_the_latest_comes_first() -> None:
+    now = iter([100, 200, 300])
+    faults = Faults(wall_ns=lambda: next(now))
+    faults.report("engine", "x")
+    faults.report("export", "y")
+    faults.report("engine", "x")
+    assert faults.latest() == [Fault("engine: x", 2, 300), Fault("export: y", 1, 200)]
+
+
+def test_of_causes_without_end_the_time_is_not_remembered() -> None:
+    faults = Faults(wall_ns=lambda: 7)
+    for number in range(1_001):
+        faults.report("place", str(number))
+    assert faults.latest()[-1] == Fault("place: 1000", 1, None)

@@ -1,0 +1,231 @@
+"""
+What a status answer says: the shape ``shadowmesh.status/1``.
+
+One JSON object. Times of day are RFC 3339 in UTC, durations are seconds, sizes are bytes. Keys may be added within a
+version, so a reader ignores what it does not know; a key that goes or changes its meaning makes version 2. ``null``
+is what is unknown here: never 0.
+
+Nothing in it is content: names and addresses from the configuration, counts, and for errors the place and the type
+where they were raised.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
+
+SCHEMA: Literal["shadowmesh.status/1"] = "shadowmesh.status/1"
+
+
+class Shape(BaseModel):
+    """Base of every object in the answer."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Funnel(Shape):
+    """
+    Every exchange the interceptor covered at one target: ``eligible`` = ``mirrored`` + ``not_sampled`` + ``dropped`` +
+    ``disabled``, and ``dropped`` = the sum of ``drop_reasons``. ``adds_up`` says whether both hold.
+    """
+
+    eligible: int
+    mirrored: int
+    not_sampled: int
+    dropped: int
+    disabled: int
+    drop_reasons: dict[str, int]
+    adds_up: bool
+
+
+class Fill(Shape):
+    """A bounded buffer: how much is in it, and how much may be."""
+
+    used: int
+    cap: int
+
+
+class Target(Shape):
+    """
+    A shadow backend of an interceptor. It ``admits`` exchanges, or sheds them all for ``shed_reason``. (Not open and
+    closed, which mean the opposite for a breaker.) ``lost`` are exchanges of the funnel whose legs are known to be
+    lost, by whom.
+    """
+
+    name: str
+    kind: str
+    address: str
+    rate: float
+    admits: bool
+    shed_reason: str | None
+    in_flight: Fill
+    funnel: Funnel
+    lost: dict[str, int] = {}
+
+
+class Experiment(Shape):
+    """An experiment of an interceptor."""
+
+    name: str
+    targets: tuple[Target, ...]
+
+
+class Pairs(Shape):
+    """
+    Span pairs on their way to the exporter, counted from the start: what was handed over was ``exported``, ``dropped``
+    for want of room, ``failed`` in the exporter, or is ``waiting``.
+    """
+
+    waiting: Fill
+    exported: int
+    dropped: int
+    failed: int
+
+
+class Buffers(Shape):
+    """
+    What waits in an interceptor. ``queue`` are frames for the engine, and what has begun may go beyond its cap;
+    ``captured_bytes`` are counted in pages; ``pairs`` is ``null`` while this process has no exporter.
+    """
+
+    queue: Fill
+    captured_bytes: Fill
+    pairs: Pairs | None
+
+
+class Carrier(Shape):
+    """
+    What moves frames to the engine: ``loop``, ``thread`` or ``process``; ``null`` before an interceptor was asked for.
+
+    Of the carrier ``process`` only: ``workers`` that are up, of how many; ``restarts`` of workers; ``unconfirmed``
+    calls, which they have not accounted for yet.
+    """
+
+    kind: str | None
+    running: bool
+    workers: Fill | None = None
+    restarts: int | None = None
+    unconfirmed: int | None = None
+
+
+class Error(Shape):
+    """One cause of errors after the start: its place and type, how often, and when it was seen last."""
+
+    cause: str
+    count: int
+    last_at: AwareDatetime | None
+
+
+class Status(Shape):
+    """What interceptors and processors both say; ``uptime`` is since ``started_at``, by the monotonic clock."""
+
+    schema_name: Literal["shadowmesh.status/1"] = Field(SCHEMA, alias="schema")
+    version: str
+    pid: int
+    service_name: str | None
+    instance_id: str | None
+    at: AwareDatetime
+    started_at: AwareDatetime
+    uptime: float
+    errors: tuple[Error, ...]
+    errors_left_out: int
+
+
+class InterceptorStatus(Status):
+    """A mesh in one process. ``harm_guard`` is what the guard reports, ``null`` where there is none."""
+
+    kind: Literal["interceptor"] = "interceptor"
+    accepting: bool
+    experiments: tuple[Experiment, ...]
+    buffers: Buffers
+    carrier: Carrier
+    harm_guard: dict[str, Any] | None
+
+
+class Requests(Shape):
+    """OTLP requests by answer."""
+
+    accepted: int
+    invalid: int
+    failed: int
+
+
+class Paired(Shape):
+    """
+    One target in a processor: what interceptors said they sent, and what became of it here.
+
+    ``sent`` = ended (the sum of ``outcomes``) + ``waiting`` + ``missing``. What is missing is under way, or lost;
+    it is negative while the interceptors' counters are older than their spans. ``adds_up`` is ``missing`` = 0.
+    """
+
+    name: str
+    funnel: Funnel
+    sent: int
+    waiting: int
+    outcomes: dict[str, int]
+    missing: int
+    adds_up: bool
+
+
+class PairedExperiment(Shape):
+    """An experiment as a processor saw it."""
+
+    name: str
+    targets: tuple[Paired, ...]
+
+
+class Queue(Shape):
+    """What had to go to one endpoint: ``sent``, ``lost`` (not taken there), ``dropped`` (no room), or in ``items``."""
+
+    name: str
+    items: Fill
+    bytes: Fill
+    sent: int
+    lost: int
+    dropped: int
+
+
+class Export(Shape):
+    """One endpoint of a processor."""
+
+    endpoint: str
+    queues: tuple[Queue, ...]
+
+
+class ProcessorStatus(Status):
+    """
+    A processor. ``spans`` are all spans received, by what was done with them; ``waiting`` the legs that wait for
+    others; ``targets_left_out`` how many targets had no room in the answer.
+    """
+
+    kind: Literal["processor"] = "processor"
+    listen: str
+    requests: Requests
+    spans: dict[str, int]
+    waiting: Fill
+    experiments: tuple[PairedExperiment, ...]
+    targets_left_out: int
+    exports: tuple[Export, ...]
+
+
+_EITHER: TypeAdapter[InterceptorStatus | ProcessorStatus] = TypeAdapter(
+    Annotated[InterceptorStatus | ProcessorStatus, Field(discriminator="kind")]
+)
+
+
+def read(answer: object) -> InterceptorStatus | ProcessorStatus:
+    """
+    Return what a decoded answer says.
+
+    Raises:
+        ValueError: it is none of version 1.
+    """
+    return _EITHER.validate_python(answer)
+
+
+def as_json(status: Status) -> dict[str, Any]:
+    """Return a status as JSON can hold it; a number that is none becomes ``null``."""
+    answer: dict[str, Any] = json.loads(status.model_dump_json(by_alias=True))
+    return answer

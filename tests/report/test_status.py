@@ -1,0 +1,205 @@
+"""The status of a process as a person reads it."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from shadowmesh.report.status import status
+from shadowmesh.telemetry.status_shape import read
+
+HEADER = {
+    "schema": "shadowmesh.status/1",
+    "version": "0.1.0",
+    "pid": 4711,
+    "service_name": "acme-model",
+    "instance_id": "1d5a0c2e-6f3b-4b43-9d33-0c8f2c1f7a10",
+    "at": "2026-01-02T10:00:10Z",
+    "started_at": "2026-01-02T07:57:10Z",
+    "uptime": 7380.5,
+    "errors": [{"cause": "export: queue full", "count": 12, "last_at": "2026-01-02T10:00:07Z"}],
+    "errors_left_out": 0,
+}
+FUNNEL = {
+    "eligible": 1_234_567,
+    "mirrored": 1_000_000,
+    "not_sampled": 234_557,
+    "dropped": 10,
+    "disabled": 0,
+    "drop_reasons": {"queue_full": 1, "concurrency_limit": 9},
+    "adds_up": True,
+}
+TARGET = {
+    "name": "candidate",
+    "kind": "candidate",
+    "address": "127.0.0.1:50052",
+    "rate": 0.1,
+    "admits": True,
+    "shed_reason": None,
+    "in_flight": {"used": 3, "cap": 64},
+    "funnel": FUNNEL,
+    "lost": {"worker": 2},
+}
+INTERCEPTOR: dict[str, Any] = HEADER | {
+    "kind": "interceptor",
+    "accepting": True,
+    "experiments": [{"name": "new-model", "targets": [TARGET]}],
+    "buffers": {
+        "queue": {"used": 7, "cap": 4096},
+        "captured_bytes": {"used": 49152, "cap": 67108864},
+        "pairs": {"waiting": {"used": 2, "cap": 4096}, "exported": 1_000_008, "dropped": 1, "failed": 0},
+    },
+    "carrier": {"kind": "process", "running": True, "workers": {"used": 1, "cap": 2}, "restarts": 1, "unconfirmed": 3},
+    "harm_guard": None,
+}
+PAIRED = {
+    "name": "candidate",
+    "funnel": FUNNEL,
+    "sent": 150,
+    "waiting": 3,
+    "outcomes": {"matched": 140, "live_only": 5},
+    "missing": 2,
+    "adds_up": False,
+}
+PROCESSOR = HEADER | {
+    "kind": "processor",
+    "listen": "127.0.0.1:24317",
+    "requests": {"accepted": 12, "invalid": 1, "failed": 0},
+    "spans": {"accepted": 300, "ignored": 60, "duplicate": 0, "late": 0, "rejected": 1},
+    "waiting": {"used": 3, "cap": 100_000},
+    "experiments": [{"name": "new-model", "targets": [PAIRED]}],
+    "targets_left_out": 0,
+    "exports": [
+        {
+            "endpoint": "http://127.0.0.1:4317",
+            "queues": [
+                {"name": "spans", "items": {"used": 1, "cap": 8192}, "bytes": {"used": 4096, "cap": 67108864},
+                 "sent": 140, "lost": 2, "dropped": 0},
+            ],
+        }
+    ],
+}  # fmt: skip
+
+
+def text_of(answer: dict[str, Any], *, width: int = 80) -> str:
+    console = Console(file=io.StringIO(), width=width, force_terminal=False, highlight=False)
+    console.print(status(read(answer)))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_an_interceptor_says_who_it_is_and_everything_it_holds() -> None:
+    text = words(text_of(INTERCEPTOR))
+    for part in (
+        "interceptor acme-model: ShadowMesh 0.1.0, pid 4711, up 2 h 3 min",
+        "instance 1d5a0c2e-6f3b-4b43-9d33-0c8f2c1f7a10",
+        "experiment new-model candidate: candidate at 127.0.0.1:50052, 10 % of calls",
+        "admits, 3 of 64 in flight",
+        "adds up: 1,234,567 eligible = 1,000,000 mirrored + 234,557 not sampled + 10 dropped",
+        "dropped: 9 concurrency limit, 1 queue full",
+        "legs lost: 2 worker",
+        "frames for the engine 7 4,096",
+        "captured messages 48 KiB 64 MiB",
+        "span pairs 2 4,096 1,000,008 exported, 1 dropped, 0 failed",
+        "carrier process, running, 1 of 2 workers up, restarted 1 ×, 3 calls unconfirmed",
+        "harm guard none",
+        "12 × 2026-01-02 10:00:07Z, 3 s ago export: queue full",
+    ):
+        assert part in text
+    assert "mirrors nothing" not in text
+
+
+def test_what_is_wrong_with_an_interceptor_is_said() -> None:
+    target = TARGET | {"admits": False, "shed_reason": "circuit_open"}
+    target["funnel"] = FUNNEL | {"eligible": 9, "disabled": 4, "adds_up": False}
+    text = words(
+        text_of(INTERCEPTOR | {"accepting": False, "experiments": [{"name": "new-model", "targets": [target]}]})
+    )
+    assert "mirrors nothing" in text
+    assert "sheds everything: circuit open" in text
+    assert "does not add up: 9 eligible" in text
+    assert "4 disabled" in text
+
+
+def test_what_is_unknown_is_not_drawn_as_zero() -> None:
+    buffers = INTERCEPTOR["buffers"] | {"pairs": None}
+    errors = [{"cause": "engine: x", "count": 1, "last_at": None}]
+    text = words(
+        text_of(
+            INTERCEPTOR
+            | {
+                "instance_id": None,
+                "service_name": None,
+                "buffers": buffers,
+                "carrier": {"kind": None, "running": False},
+                "errors": errors,
+                "errors_left_out": 3,
+            }
+        )
+    )
+    assert "interceptor: ShadowMesh" in text
+    assert "instance not started yet" in text
+    assert "span pairs – – no exporter here" in text
+    assert "carrier none yet" in text
+    assert "1 × unknown engine: x" in text
+    assert "and 3 more causes" in text
+
+
+def test_a_harm_guard_is_drawn_whatever_it_reports() -> None:
+    report = {"harm": "", "slots": [19, 1], "paused": False, "figures": [{"name": "p99", "on": 0.02051, "off": None}]}
+    text = words(text_of(INTERCEPTOR | {"harm_guard": report}))
+    assert "harm none, slots 19; 1, paused no, figures (name p99, on 0.02051, off unknown)" in text
+
+
+def test_a_processor_says_what_came_in_what_became_of_it_and_where_it_went() -> None:
+    text = words(text_of(PROCESSOR))
+    for part in (
+        "processor acme-model: ShadowMesh 0.1.0",
+        "listens on 127.0.0.1:24317",
+        "requests 12 accepted, 1 invalid, 0 failed",
+        "spans 361 received: 300 accepted, 0 duplicate, 60 ignored, 0 late, 1 rejected",
+        "waiting 3 of 100,000 legs",
+        "2 missing (under way, or lost): 150 pairs sent = 145 ended + 3 waiting + 2 missing",
+        "ended: 5 live only, 140 matched",
+        "interceptors: adds up: 1,234,567 eligible",
+        "http://127.0.0.1:4317 spans: 1 of 8,192 waiting, 140 sent, 2 lost, 0 dropped",
+    ):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"sent": 148, "missing": 0, "adds_up": True}, "adds up: 148 pairs sent = 145 ended + 3 waiting"),
+        ({"sent": 0, "missing": -148}, "148 ahead of what interceptors have counted yet: 0 pairs sent = 145 ended"),
+    ],
+)
+def test_the_pairs_of_a_processor_add_up_or_say_by_how_much_not(changes: dict[str, Any], says: str) -> None:
+    experiments = [{"name": "new-model", "targets": [PAIRED | changes]}]
+    assert says in words(text_of(PROCESSOR | {"experiments": experiments, "targets_left_out": 4}))
+
+
+def test_no_errors_are_said_to_be_none() -> None:
+    assert text_of(PROCESSOR | {"errors": []}).endswith("no errors\n")
+
+
+@pytest.mark.parametrize("answer", [INTERCEPTOR, PROCESSOR], ids=["interceptor", "processor"])
+def test_it_fits_80_columns_uncut_and_without_colour(answer: dict[str, Any]) -> None:
+    text = text_of(answer)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    assert "\x1b" not in text
+
+
+def test_a_name_that_would_drive_the_terminal_does_not() -> None:
+    target = PAIRED | {"name": "\x1b[2Jgone\r\n", "outcomes": {"\x1b]0;title\x07": 1}}
+    text = text_of(PROCESSOR | {"experiments": [{"name": "\x9b31m", "targets": [target]}]})
+    assert not {"\x1b", "\x9b", "\x07", "\r"} & set(text)
+    assert "[2Jgone" in text
