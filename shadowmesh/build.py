@@ -13,9 +13,12 @@ import logging
 import os
 import time
 import weakref
+from dataclasses import asdict
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 import grpc.aio
@@ -24,23 +27,29 @@ from shadowmesh import config as configuration
 from shadowmesh.errors import StartError
 from shadowmesh.interceptor.aio import AioInterceptor
 from shadowmesh.interceptor.sync import SyncInterceptor
+from shadowmesh.mirror.assembly import WorkerSetup, make_engine, make_exporter
 from shadowmesh.mirror.carrier import Carrier, Consumer, MakeCarrier, Receive
-from shadowmesh.mirror.engine import EXPERIMENTS, Engine
-from shadowmesh.mirror.frames import Reload
+from shadowmesh.mirror.engine import EXPERIMENTS
+from shadowmesh.mirror.frames import Lost, Reload
 from shadowmesh.mirror.live import LiveSide
 from shadowmesh.mirror.loop import LoopCarrier
-from shadowmesh.mirror.recorder import Recorder
+from shadowmesh.mirror.process import ProcessCarrier
 from shadowmesh.mirror.thread import ThreadCarrier
-from shadowmesh.names import SERVICE_INSTANCE_ID
+from shadowmesh.names import LossReason
+from shadowmesh.policy.live_gate import FunnelKey
 from shadowmesh.telemetry import providers
-from shadowmesh.telemetry.export import PairExporter
+from shadowmesh.telemetry.export import PairExporter, Receipt
 from shadowmesh.telemetry.faults import Faults
-from shadowmesh.telemetry.metrics import FunnelKey, MirrorMetrics
+from shadowmesh.telemetry.life import Life
+from shadowmesh.telemetry.metrics import MirrorMetrics
+from shadowmesh.telemetry.status import StatusEndpoint
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricReader
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace.export import SpanExporter
+
+    from shadowmesh.telemetry.status_shape import Carrier as CarrierStatus
 
 DEFAULT_GRACE = 5.0
 """Seconds that shadows in flight get when a mesh is closed without saying how many."""
@@ -74,7 +83,13 @@ class Mesh:
 
         Raises:
             ConfigError: the ``OTEL_*`` variables name an exporter we do not know.
+            StartError: a span exporter is given to the carrier ``process``, whose workers it cannot reach.
         """
+        if span_exporter is not None and make_carrier is None and config.mirror.carrier == "process":
+            raise StartError(
+                "mirror.carrier: process exports from processes of its own, which a span exporter of this one cannot "
+                "reach: say where to with telemetry.otlp or OTEL_*"
+            )
         self._config = config
         self._disabled = providers.sdk_disabled()
         if not self._disabled:
@@ -87,9 +102,15 @@ class Mesh:
         self._metrics: MirrorMetrics | None = None
         self._resource: Resource | None = None
         self._live = LiveSide(config.experiments, config.mirror, faults=self._faults)
-        self._live.accepting = not self._disabled and bool(config.experiments)
+        self._may_accept = not self._disabled
+        self._live.accepting = self._may_accept and bool(config.experiments)
         self._carrier: Carrier | None = None
         self._closed = False
+        self._life = Life()
+        self._endpoint: StatusEndpoint | None = None
+        if config.telemetry.status is not None:
+            # Loaded now, so that the first question does not stop the server for imports.
+            import_module("shadowmesh.telemetry.snapshot")
         _OPEN.add(self)
 
     @classmethod
@@ -129,6 +150,29 @@ class Mesh:
         """Start the carrier now instead of at the first mirrored call; with ``loop``, from inside the loop."""
         self._live.start()
 
+    def reload(self, config: configuration.Config) -> None:
+        """
+        Mirror by the experiments of another configuration from now on. Pairs in flight finish as they began; a target
+        that is gone gets nothing more. Other settings take effect at the next start, which is said in the log.
+        """
+        if config.model_copy(update={"experiments": ()}) != self._config.model_copy(update={"experiments": ()}):
+            self._faults.report("reload", "only experiments are reloaded; other settings need a restart")
+        self._config = self._config.model_copy(update={"experiments": config.experiments})
+        if self._carrier is not None:
+            # First the engines, which still know the experiments that calls have begun under.
+            self._carrier.reload(Reload(0, EXPERIMENTS.dump_json(config.experiments)))
+        self._live.reload(config.experiments)
+        self._live.accepting = self._may_accept and bool(config.experiments)
+
+    def reload_file(self, path: str | Path) -> None:
+        """
+        Do what :meth:`reload` does, from a file; one that is wrong changes nothing.
+
+        Raises:
+            ConfigError: names the file and the key.
+        """
+        self.reload(configuration.load(path))
+
     def funnel(self) -> dict[FunnelKey, int]:
         """Return the account of every covered exchange so far, per target."""
         return self._live.funnel()
@@ -145,6 +189,32 @@ class Mesh:
         """Return the errors of the mirror side so far, counted per cause."""
         return self._faults.totals()
 
+    def status(self) -> dict[str, Any]:
+        """Return what ``shadowmesh status`` shows of this process; see :mod:`shadowmesh.telemetry.status_shape`."""
+        from shadowmesh.telemetry import snapshot, status_shape
+
+        mirror = self._config.mirror
+        return status_shape.as_json(
+            status_shape.InterceptorStatus(
+                **snapshot.header(self._life, self._resource, self._faults),
+                accepting=self._live.accepting,
+                experiments=snapshot.experiments(
+                    self._config.experiments,
+                    lines=self._live.funnel(),
+                    active=self._live.active(),
+                    closed=self._live.closed(),
+                    lost=self._live.lost(),
+                ),
+                buffers=status_shape.Buffers(
+                    queue=status_shape.Fill(used=self._live.queued(), cap=mirror.queue_items),
+                    captured_bytes=status_shape.Fill(used=self._live.credit_taken(), cap=mirror.capture_bytes),
+                    pairs=snapshot.pairs(self._pairs, self._config.telemetry.queue_pairs),
+                ),
+                carrier=self._carrier_status(),
+                harm_guard=asdict(self._live.guard.report) if self._config.mirror.harm_guard.enabled else None,
+            )
+        )
+
     def drain(self, grace: float = DEFAULT_GRACE) -> None:
         """
         Mirror nothing new, give shadows in flight ``grace`` seconds, then cut them; export everything.
@@ -152,14 +222,14 @@ class Mesh:
         Raises:
             RuntimeError: called in the event loop that the carrier shares; await :meth:`adrain` there.
         """
-        self._live.accepting = False
+        self._stop_accepting()
         if self._carrier is not None:
             self._carrier.drain_blocking(grace)
         self._flush()
 
     async def adrain(self, grace: float = DEFAULT_GRACE) -> None:
         """Do what :meth:`drain` does, from any event loop."""
-        self._live.accepting = False
+        self._stop_accepting()
         if self._carrier is not None:
             await self._carrier.drain(grace)
         await asyncio.to_thread(self._flush)
@@ -167,7 +237,7 @@ class Mesh:
     def close(self, grace: float = DEFAULT_GRACE) -> None:
         """Drain, export what waits within a few seconds, and release everything; more than once is safe."""
         if not self._closed:
-            self._live.accepting = False
+            self._stop_accepting()
             if self._carrier is not None:
                 self._carrier.drain_blocking(grace)
             self._release()
@@ -175,7 +245,7 @@ class Mesh:
     async def aclose(self, grace: float = DEFAULT_GRACE) -> None:
         """Do what :meth:`close` does, from any event loop."""
         if not self._closed:
-            self._live.accepting = False
+            self._stop_accepting()
             if self._carrier is not None:
                 await self._carrier.drain(grace)
             await asyncio.to_thread(self._release)
@@ -196,12 +266,20 @@ class Mesh:
     ) -> None:
         await self.aclose()
 
+    def _stop_accepting(self) -> None:
+        self._may_accept = self._live.accepting = False
+
     def _choose(self, natural: str) -> None:
         """Settle on a carrier at the first interceptor that is asked for."""
         if self._carrier is None:
             wanted = self._config.mirror.carrier
-            ours = LoopCarrier if (natural if wanted == "auto" else wanted) == "loop" else ThreadCarrier
-            self._attach_carrier(self._make_carrier or ours)
+            self._attach_carrier(self._make_carrier or self._our_carrier(natural if wanted == "auto" else wanted))
+
+    def _our_carrier(self, name: str) -> MakeCarrier:
+        if name == "process":
+            workers = self._config.mirror.workers
+            return partial(ProcessCarrier, setup=self._worker_setup, workers=workers, faults=self._faults)
+        return LoopCarrier if name == "loop" else ThreadCarrier
 
     def _attach_carrier(self, kind: MakeCarrier) -> None:
         experiments = Reload(0, EXPERIMENTS.dump_json(self._config.experiments))
@@ -217,27 +295,62 @@ class Mesh:
         because neither exporters nor their channels survive a fork,
         and every process needs a ``service.instance.id`` of its own.
         """
+        resource = self._publish()
+        if self._pairs is None:
+            self._pairs = make_exporter(
+                self._config.telemetry, self._given_exporter, self._faults, partial(_count_losses, self._live.receive)
+            )
+        return make_engine(reply, self._pairs, resource, self._config.mirror, self._faults)
+
+    def _worker_setup(self) -> bytes:
+        """Likewise for the carrier ``process``, whose workers make the engine and the exporter themselves."""
+        setup = WorkerSetup.of(self._config.mirror, self._config.telemetry, self._publish())
+        return setup.model_dump_json().encode()
+
+    def _publish(self) -> Resource:
+        """Begin to publish the funnel of this process, and return what it is called."""
         resource = self._resource = self._resource or providers.make_resource(self._config.telemetry)
         if self._metrics is None:
             self._metrics = self._make_metrics(resource)
-        if self._pairs is None:
-            exporter = self._given_exporter or providers.span_exporter(self._config.telemetry)
-            self._pairs = PairExporter(exporter, capacity=self._config.telemetry.queue_pairs, faults=self._faults)
-            self._pairs.start()
-        return Engine(
-            reply,
-            recorder=Recorder(self._pairs, resource),
-            instance_id=str(resource.attributes[SERVICE_INSTANCE_ID]),
-            max_call_bytes=self._config.mirror.max_call_bytes,
-            faults=self._faults,
+        self._open_status()
+        return resource
+
+    def _carrier_status(self) -> CarrierStatus:
+        from shadowmesh.telemetry import status_shape
+
+        carrier = self._carrier
+        kind = None if carrier is None else type(carrier).__name__.removesuffix("Carrier").lower()
+        running = self._resource is not None and not self._closed
+        if not isinstance(carrier, ProcessCarrier):
+            return status_shape.Carrier(kind=kind, running=running)
+        return status_shape.Carrier(
+            kind=kind,
+            running=running,
+            workers=status_shape.Fill(used=sum(link.pid is not None for link in carrier.links), cap=len(carrier.links)),
+            restarts=sum(link.restarts for link in carrier.links),
+            unconfirmed=carrier.unconfirmed,
         )
+
+    def _open_status(self) -> None:
+        """Answer ``shadowmesh status``, where that is configured; listens in a thread of its own, so nobody waits."""
+        address = self._config.telemetry.status
+        if address is not None and self._endpoint is None:
+            self._endpoint = StatusEndpoint(address, self.status, faults=self._faults)
+            self._endpoint.start()
 
     def _make_metrics(self, resource: Resource) -> MirrorMetrics | None:
         reader = self._given_reader or providers.metric_reader(self._config.telemetry)
         if reader is None:
             return None
         return MirrorMetrics(
-            reader, resource, funnel=self._live.funnel, active=self._live.active, queued=self._live.queued
+            reader,
+            resource,
+            funnel=self._live.funnel,
+            active=self._live.active,
+            queued=self._live.queued,
+            lost=self._live.lost,
+            reloads=lambda: self._live.reloads,
+            harm=lambda: self._live.guard.harm,
         )
 
     def _flush(self) -> None:
@@ -247,6 +360,8 @@ class Mesh:
     def _release(self) -> None:
         self._closed = True
         _OPEN.discard(self)
+        if self._endpoint is not None:
+            self._endpoint.close()
         deadline = time.monotonic() + _FLUSH_SECONDS
         if self._pairs is not None:
             self._pairs.close(_FLUSH_SECONDS)
@@ -258,8 +373,20 @@ class Mesh:
         self._resource = None
         self._pairs = None
         self._metrics = None
+        self._life = Life()
+        if self._endpoint is not None:
+            self._endpoint.abandon()
+            self._endpoint = None
         if self._carrier is not None:
+            self._carrier.forget()
             self._attach_carrier(self._kind)
+
+
+def _count_losses(receive: Receive, receipts: list[Receipt], exported: bool) -> None:
+    """Count the legs that the exporter of this very process has lost."""
+    for receipt in () if exported else receipts:
+        for target in receipt.targets:
+            receive(Lost(0, receipt.experiment, target, LossReason.EXPORT.value, 1))
 
 
 # Drained at exit if their programs did not; a mesh nobody holds any more has nothing running.

@@ -21,7 +21,9 @@ from support.servers import loop_thread
 from shadowmesh import config
 from shadowmesh.cli.main import app
 from shadowmesh.mirror.carrier import MirrorSettings
+from shadowmesh.policy.breaker import BreakerSettings
 from shadowmesh.policy.experiment import ExperimentSettings, TargetSettings
+from shadowmesh.policy.harm_settings import HarmGuardSettings
 from shadowmesh.pricing import PriceSettings
 from shadowmesh.processor.decode import decode_spans
 from shadowmesh.processor.receiver import Receiver
@@ -99,7 +101,11 @@ def test_the_example_configuration_is_accepted() -> None:
 def test_the_reference_names_every_key_there_is() -> None:
     text = README.read_text()
     models = (config.Config, MirrorSettings, TelemetrySettings, ProcessorSettings, ExperimentSettings, TargetSettings)
-    keys = [key for model in (*models, ExportSettings, PriceSettings, QueueSettings) for key in model.model_fields]
+    keys = [
+        key
+        for model in (*models, BreakerSettings, HarmGuardSettings, ExportSettings, PriceSettings, QueueSettings)
+        for key in model.model_fields
+    ]
     missing = [key for key in keys if f"`{key}`" not in text and f"`{key}." not in text and f"`{key}:" not in text]
     assert missing == []
 

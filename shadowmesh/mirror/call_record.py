@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from shadowmesh.mirror.frames import Begin
 from shadowmesh.mirror.observation import Observation
@@ -29,3 +30,11 @@ class CallRecord:
     requests: list[bytes] = field(default_factory=list)
     requests_complete: bool = True
     shadows: dict[str, Observation] = field(default_factory=dict)
+
+
+class RecordCalls(Protocol):
+    """Takes finished calls."""
+
+    def record(self, record: CallRecord) -> int:
+        """Take one call; return how many exchanges it carried."""
+        ...

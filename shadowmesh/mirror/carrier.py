@@ -15,6 +15,7 @@ from pydantic import Field
 
 from shadowmesh.mirror.frames import Frame
 from shadowmesh.mirror.tap import Room
+from shadowmesh.policy.harm_settings import HarmGuardSettings
 from shadowmesh.settings import ByteSize, Settings
 
 Receive = Callable[[Frame], None]
@@ -27,19 +28,24 @@ class MirrorSettings(Settings):
 
     Args:
         carrier: ``loop`` runs the engine in the grpc.aio server's own loop, ``thread`` in a thread of its own;
+            ``process`` runs it in worker processes, which keeps nearly all of its work off the live server's core;
             ``auto`` takes ``loop`` for grpc.aio servers and ``thread`` for others.
+        workers: worker processes of the carrier ``process``; a call stays with one.
         queue_items: frames waiting for the engine; more are shed with ``queue_full``.
         capture_bytes: bytes of captured messages of all open exchanges; beyond, exchanges are shed.
         max_message_bytes: a larger request message is not mirrored, a larger answer is not read.
         max_call_bytes: the same for all messages of one call and direction together, each counted with 128 bytes more
             than it has.
+        harm_guard: how mirroring measures what it does to live calls, and when it stops itself.
     """
 
-    carrier: Literal["auto", "loop", "thread"] = "auto"
+    carrier: Literal["auto", "loop", "thread", "process"] = "auto"
+    workers: int = Field(default=1, ge=1, le=64, strict=True)
     queue_items: int = Field(default=4096, ge=1, strict=True)
     capture_bytes: ByteSize = 64 * 1024 * 1024
     max_message_bytes: ByteSize = 4 * 1024 * 1024
     max_call_bytes: ByteSize = 16 * 1024 * 1024
+    harm_guard: HarmGuardSettings = HarmGuardSettings()
 
 
 class Consumer(Protocol):
@@ -81,6 +87,9 @@ class Carrier(Protocol):
     def offer(self, frame: Frame, room: Room) -> bool:
         """Take the frame without waiting, or say no (before ``start`` and after the end, always no)."""
 
+    def reload(self, frame: Frame) -> None:
+        """Give ``frame`` to every engine that runs, before calls that begin later, and to those that start later."""
+
     def queued(self) -> int:
         """Return how many frames wait for the engine."""
 
@@ -94,6 +103,9 @@ class Carrier(Protocol):
         Raises:
             RuntimeError: the engine runs in the calling thread's loop, which waiting here would block for ever.
         """
+
+    def forget(self) -> None:
+        """Let go, in a forked process, of what is the parent's: its threads did not come along, its sockets did."""
 
 
 class MakeCarrier(Protocol):

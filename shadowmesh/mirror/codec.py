@@ -17,15 +17,21 @@ from shadowmesh.mirror.frames import (
     Begin,
     Caller,
     Credit,
+    Credits,
     Drain,
     Extra,
     Frame,
     LiveDone,
+    Lost,
     Outcome,
+    Outcomes,
     Reload,
+    Reported,
     Request,
     RequestEnd,
     Response,
+    Settled,
+    Setup,
     State,
 )
 from shadowmesh.model import Metadata
@@ -244,6 +250,51 @@ def _decode_state(call: int, body: bytes) -> State:
     return State(call, experiment.decode(), target.decode(), closed.decode())
 
 
+def _encode_outcomes(frame: Outcomes) -> bytes:
+    return _pack(frame.experiment.encode(), frame.target.encode(), struct.pack(f"<{len(frame.calls)}Q", *frame.calls))
+
+
+def _decode_outcomes(call: int, body: bytes) -> Outcomes:
+    experiment, target, calls = _unpack(body, 0)
+    return Outcomes(call, experiment.decode(), target.decode(), struct.unpack(f"<{len(calls) // 8}Q", calls))
+
+
+def _encode_credits(frame: Credits) -> bytes:
+    count = len(frame.calls)
+    return struct.pack(f"<{count}Q{count}I", *frame.calls, *frame.pages)
+
+
+def _decode_credits(call: int, body: bytes) -> Credits:
+    count = len(body) // 12
+    numbers = struct.unpack(f"<{count}Q{count}I", body)
+    return Credits(call, numbers[:count], numbers[count:])
+
+
+def _encode_settled(frame: Settled) -> bytes:
+    return struct.pack(f"<{len(frame.calls)}Q", *frame.calls)
+
+
+def _decode_settled(call: int, body: bytes) -> Settled:
+    return Settled(call, struct.unpack(f"<{len(body) // 8}Q", body))
+
+
+def _encode_lost(frame: Lost) -> bytes:
+    return _LENGTH.pack(frame.exchanges) + _pack(
+        frame.experiment.encode(), frame.target.encode(), frame.reason.encode()
+    )
+
+
+def _decode_lost(call: int, body: bytes) -> Lost:
+    (exchanges,) = _LENGTH.unpack_from(body)
+    experiment, target, reason = _unpack(body, _LENGTH.size)
+    return Lost(call, experiment.decode(), target.decode(), reason.decode(), exchanges)
+
+
+def _decode_reported(call: int, body: bytes) -> Reported:
+    (times,) = _LENGTH.unpack_from(body)
+    return Reported(call, body[_LENGTH.size :].decode(), times)
+
+
 _CODECS: tuple[tuple[type[Frame], Callable[..., bytes], Callable[[int, bytes], Frame]], ...] = (
     (Begin, _encode_begin, _decode_begin),
     (Request, _encode_messages, lambda call, body: Request(call, *_decode_messages(body))),
@@ -269,6 +320,12 @@ _CODECS: tuple[tuple[type[Frame], Callable[..., bytes], Callable[[int, bytes], F
         lambda frame: _LENGTH.pack(frame.pages),
         lambda call, body: Credit(call, *_LENGTH.unpack(body)),
     ),
+    (Setup, lambda frame: frame.config, Setup),
+    (Settled, _encode_settled, _decode_settled),
+    (Outcomes, _encode_outcomes, _decode_outcomes),
+    (Credits, _encode_credits, _decode_credits),
+    (Lost, _encode_lost, _decode_lost),
+    (Reported, lambda frame: _LENGTH.pack(frame.times) + frame.cause.encode(), _decode_reported),
 )
 _KINDS = {record: kind for kind, (record, _, _) in enumerate(_CODECS)}
 _ENCODERS = tuple(codec[1] for codec in _CODECS)

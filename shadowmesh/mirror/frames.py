@@ -101,6 +101,13 @@ class Abandon(NamedTuple):
     reason: str
 
 
+class Setup(NamedTuple):
+    """The first frame a worker process gets: what it needs to build its own engine and exporter, as JSON."""
+
+    call: int
+    config: bytes
+
+
 class Reload(NamedTuple):
     """The experiments in force for every call that begins after this frame, as JSON."""
 
@@ -148,6 +155,65 @@ class Credit(NamedTuple):
     pages: int
 
 
+class Outcomes(NamedTuple):
+    """Back, from a worker process: the shadows of ``target`` are over, of all these calls."""
+
+    call: int
+    experiment: str
+    target: str
+    calls: tuple[int, ...]
+
+
+class Credits(NamedTuple):
+    """Back, from a worker process: the pages of all these calls are free again, in the same order."""
+
+    call: int
+    calls: tuple[int, ...]
+    pages: tuple[int, ...]
+
+
+class Settled(NamedTuple):
+    """Back, from a worker process: the spans of these calls are exported, or counted as lost."""
+
+    call: int
+    calls: tuple[int, ...]
+
+
+class Lost(NamedTuple):
+    """Back: the legs of so many exchanges at ``target`` will reach nobody, for ``reason``."""
+
+    call: int
+    experiment: str
+    target: str
+    reason: str
+    exchanges: int
+
+
+class Reported(NamedTuple):
+    """Back, from a worker process: ``cause`` has happened so many times more on its side."""
+
+    call: int
+    cause: str
+    times: int
+
+
 Frame: TypeAlias = (
-    Begin | Request | RequestEnd | Response | LiveDone | Abandon | Reload | Drain | Outcome | Extra | State | Credit
+    Begin
+    | Request
+    | RequestEnd
+    | Response
+    | LiveDone
+    | Abandon
+    | Setup
+    | Reload
+    | Drain
+    | Outcome
+    | Extra
+    | State
+    | Credit
+    | Outcomes
+    | Credits
+    | Settled
+    | Lost
+    | Reported
 )

@@ -73,6 +73,9 @@ def assemble(record: CallRecord, *, new_span_id: Callable[[], int], digest_key: 
 def _shadow_facts(record: CallRecord, admission: Admission, seen: Observation) -> dict[str, Any]:
     """Return what a leg says of its target, and of what was decided about it."""
     target = _target(record, admission.target)
+    # What the engine sheds was admitted, and counted as mirrored: the leg keeps that word, so that legs and funnel
+    # agree on how many there were of each, and gives the reason beside it.
+    dropped = admission.drop_reason or seen.drop_reason
     host, port = _host_and_port(target.address)
     return {
         "target": target.name,
@@ -80,8 +83,8 @@ def _shadow_facts(record: CallRecord, admission: Admission, seen: Observation) -
         "target_digest": target.digest,
         "probability": admission.probability,
         "decision": _decision(shed=bool(admission.drop_reason)),
-        "drop_reason": admission.drop_reason or None,
-        "queue_time": seen.queue_ns / 1e9 if not admission.drop_reason else None,
+        "drop_reason": dropped or None,
+        "queue_time": seen.queue_ns / 1e9 if not dropped else None,
         "deadline": target.deadline,
         "server_address": host,
         "server_port": port,
@@ -130,7 +133,7 @@ class _Seen:
             end=end,
             streaming=streaming,
             message_count=observation.response_count if self._whole else len(self._part.responses),
-            complete=status == "OK" and end == CallEnd.COMPLETED and (self._whole or self._part.ended),
+            complete=status == "OK" and end == CallEnd.COMPLETED and self._undisturbed(),
             time_to_first_chunk=max(times[0] - started, 0) / 1e9 if streaming and times else None,
             chunk_gaps=_gaps(times) if streaming else None,
             write_stall=observation.stall_ns / 1e9 if self._whole else 0.0,
@@ -140,6 +143,10 @@ class _Seen:
             fields=self._fields(answers),
             **facts,
         )
+
+    def _undisturbed(self) -> bool:
+        """Whether the exchange took its course: a stream half-closed by us may have had more to ask."""
+        return not self._observation.curtailed if self._whole else self._part.ended
 
     def _bounds(self) -> tuple[int, int]:
         observation = self._observation

@@ -6,28 +6,28 @@ Nothing here waits for the mirror side, shares a lock with it, or lets one of it
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable
 from itertools import count
 
-from opentelemetry.trace import get_current_span
-
+from shadowmesh.mirror.caller import caller
 from shadowmesh.mirror.carrier import Carrier, MirrorSettings
-from shadowmesh.mirror.frames import Begin, Caller, Credit, Extra, Frame, Outcome, State
+from shadowmesh.mirror.frames import Begin, Credit, Credits, Extra, Frame, Lost, Outcome, Outcomes, Reported, State
 from shadowmesh.mirror.tap import Outlet, Room, Tap
 from shadowmesh.model import Metadata
-from shadowmesh.names import META_PREVIOUS_ATTEMPTS, META_TRACEPARENT, META_TRACESTATE, Decision, DropReason
+from shadowmesh.names import Decision, DropReason
 from shadowmesh.policy.experiment import ExperimentSettings
+from shadowmesh.policy.harm import HarmGuard
 from shadowmesh.policy.limits import PAGE_BYTES, Tokens, pages
-from shadowmesh.policy.live_gate import Admission, FunnelKey, LiveGate, Plan, Ticket
+from shadowmesh.policy.live_gate import Admission, FunnelKey, LiveGate, LossKey, Plan, Ticket
+from shadowmesh.policy.slots import Slot
 from shadowmesh.rpc import Arity
-from shadowmesh.telemetry import propagation
 from shadowmesh.telemetry.counters import Tally
 from shadowmesh.telemetry.faults import Faults
 
-_NOBODY = Caller()
-_TRACE_KEYS = frozenset((META_TRACEPARENT, META_TRACESTATE, META_PREVIOUS_ATTEMPTS))
+_LOG = logging.getLogger("shadowmesh")
 
 
 class LiveSide:
@@ -45,11 +45,16 @@ class LiveSide:
         self.clock = monotonic_ns
         self.faults = faults
         self.accepting = True
+        self.guard = HarmGuard(settings.harm_guard, draw=random.random)
+        self.reloads = 0
+        self._harm_said = False
         self._wall = wall_ns
         self._settings = settings
         self._funnel: Tally[FunnelKey] = Tally()
+        self._lost: Tally[LossKey] = Tally()
         self._gate = LiveGate(experiments, self._funnel.add)
         self._credit = Tokens(max(1, settings.capture_bytes // PAGE_BYTES))
+        self._nowhere = Outlet(_take, self._credit, self._tap_fault, 0, 0)
         self._largest_request = min(settings.max_message_bytes, settings.max_call_bytes)
         self._serial = count(1)
         self._carrier: Carrier | None = None
@@ -61,6 +66,14 @@ class LiveSide:
         self._outlet = Outlet(
             carrier.offer, self._credit, self._tap_fault, settings.max_call_bytes, settings.max_message_bytes
         )
+
+    def reload(self, experiments: tuple[ExperimentSettings, ...]) -> None:
+        """
+        Decide by other experiments from now on. What is in flight goes on; a target that is still there keeps its
+        place in the limits and what is known of its state.
+        """
+        self._gate = LiveGate(experiments, self._funnel.add, known=self._gate.states)
+        self.reloads += 1
 
     def start(self) -> None:
         """Start the carrier, where calls arrive."""
@@ -77,10 +90,21 @@ class LiveSide:
     def decide(self, method: str, metadata: Metadata) -> Ticket | None:
         """Return who takes part in this call, ``None`` when its handler is to stay untouched."""
         try:
-            return self._gate.decide(method, metadata, _draw) if self.accepting else None
+            ticket = self._gate.decide(method, metadata, _draw) if self.accepting else None
+            if ticket is not None and self.guard.harm:
+                self.refuse(ticket, DropReason.HARM)
+                self._say_stopped()
+                return None
+            return ticket
         except Exception as error:
             self.faults.report("live gate", error)
             return None
+
+    def _say_stopped(self) -> None:
+        """Say once that mirroring has stopped itself."""
+        if not self._harm_said:
+            self._harm_said = True
+            _LOG.warning("mirroring has stopped itself: it harms live calls (%s)", self.guard.harm)
 
     def refuse(self, ticket: Ticket, reason: DropReason) -> None:
         """Count a call whose shadows are all shed without a leg, because it cannot be tapped at all."""
@@ -117,6 +141,12 @@ class LiveSide:
         """Take a frame from the engine; from any thread."""
         if isinstance(frame, Credit):
             self._credit.give(frame.pages)
+        elif isinstance(frame, Credits):
+            self._credit.give(sum(frame.pages))
+        elif isinstance(frame, Outcomes):
+            state = self._gate.states.get((frame.experiment, frame.target))
+            if state is not None:
+                state.tokens.give(len(frame.calls))
         elif isinstance(frame, Outcome):
             state = self._gate.states.get((frame.experiment, frame.target))
             if state is not None:
@@ -124,6 +154,10 @@ class LiveSide:
         elif isinstance(frame, Extra):
             # The gate saw one call; only the engine can tell how many exchanges it carried.
             self._funnel.add(FunnelKey(frame.experiment, frame.target, Decision.MIRRORED.value, ""), frame.exchanges)
+        elif isinstance(frame, Lost):
+            self._lost.add(LossKey(frame.experiment, frame.target, frame.reason), frame.exchanges)
+        elif isinstance(frame, Reported):
+            self.faults.relay(frame.cause, frame.times)
         elif isinstance(frame, State):
             state = self._gate.states.get((frame.experiment, frame.target))
             if state is not None:
@@ -132,6 +166,10 @@ class LiveSide:
     def funnel(self) -> dict[FunnelKey, int]:
         """Return the account of every covered exchange so far."""
         return self._funnel.totals()
+
+    def lost(self) -> dict[LossKey, int]:
+        """Return how many exchanges of the funnel are known to have lost their legs."""
+        return self._lost.totals()
 
     def active(self) -> dict[tuple[str, str], int]:
         """Return how many shadows run or wait now, by experiment and target."""
@@ -162,6 +200,10 @@ class LiveSide:
         if carrier is None:
             return None
         at_ns = self.clock()
+        slot = self.guard.begin(at_ns)
+        if slot.off:
+            self.refuse(ticket, DropReason.OFF_SLOT)
+            return self._timer(slot, at_ns)
         admissions, held = self._admit(ticket, request)
         # Where every shadow is shed already, nothing of the request is needed.
         mirrored = held is not None
@@ -173,7 +215,7 @@ class LiveSide:
             at_ns,
             self._wall(),
             deadline,
-            _caller(metadata),
+            caller(metadata),
             plan.headers.filter(metadata) if plan.headers is not None else (),
             admissions,
             request if mirrored else None,
@@ -192,8 +234,13 @@ class LiveSide:
         for admission in admissions:
             self._funnel.add(plan.key(admission))
         if not recorded:
-            return None
-        return Tap(begin.call, self._outlet, requests=mirrored and arity.request_streaming, responses=mirrored)
+            return self._timer(slot, at_ns)
+        streamed = mirrored and arity.request_streaming
+        return Tap(begin.call, self._outlet, requests=streamed, responses=mirrored, slot=slot, began_ns=at_ns)
+
+    def _timer(self, slot: Slot, at_ns: int) -> Tap:
+        """Return a tap that keeps nothing: such a call is timed as any other, and that is all."""
+        return Tap(0, self._nowhere, requests=False, responses=False, slot=slot, began_ns=at_ns)
 
     def _offered(self, carrier: Carrier, begin: Begin, room: Room) -> bool:
         try:
@@ -239,27 +286,10 @@ def _shed(admissions: tuple[Admission, ...], reason: DropReason, *, again: bool 
     )
 
 
+def _take(_frame: Frame, _room: Room) -> bool:
+    """What is only timed sends nothing to anybody."""
+    return True
+
+
 def _draw() -> bytes:
     return random.getrandbits(64).to_bytes(8, "big")
-
-
-def _caller(metadata: Metadata) -> Caller:
-    """Return the span this call arrived under, and which attempt of its client it is."""
-    current = get_current_span().get_span_context()
-    if not metadata and not current.is_valid:
-        return _NOBODY
-    header = state = ""
-    attempt = 1
-    for key, value in metadata:
-        if key not in _TRACE_KEYS or not isinstance(value, str):
-            continue
-        if key == META_TRACEPARENT:
-            header = value
-        elif key == META_TRACESTATE:
-            state = f"{state},{value}" if state else value
-        elif value.isdecimal():
-            attempt = 1 + int(value)
-    if current.is_valid:
-        header = propagation.traceparent(current.trace_id, current.span_id, current.trace_flags)
-        return Caller(header, current.trace_state.to_header() if current.trace_state else "", True, attempt)
-    return Caller(header, state, False, attempt) if header or attempt > 1 else _NOBODY

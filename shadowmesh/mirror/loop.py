@@ -52,6 +52,11 @@ class LoopCarrier:
         # Handlers of a synchronous servicer call from a pool thread of the same server.
         return self._pump.offer(frame, room, inside=threading.get_ident() == self._thread)
 
+    def reload(self, frame: Frame) -> None:
+        """See :class:`~shadowmesh.mirror.carrier.Carrier`."""
+        self._first = (frame,)
+        self.offer(frame, Room.END)
+
     def queued(self) -> int:
         """See :class:`~shadowmesh.mirror.carrier.Carrier`."""
         return len(self._mailbox)
@@ -77,6 +82,9 @@ class LoopCarrier:
             raise RuntimeError("the mirror shares this thread's event loop: use `await mesh.adrain()`")
         else:
             asyncio.run_coroutine_threadsafe(self._finish(grace), self._loop).result()
+
+    def forget(self) -> None:
+        """See :class:`~shadowmesh.mirror.carrier.Carrier`; there is nothing that came along."""
 
     async def _finish(self, grace: float) -> None:
         if self._pump is None or self._consumer is None:

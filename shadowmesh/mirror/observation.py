@@ -14,6 +14,9 @@ class Observation:
     """
     One leg of one call. Times are nanoseconds of the call's monotonic clock; ``status`` is a gRPC status name,
     empty while (or when) nobody knows it; ``end`` is a ``names.CallEnd``; ``span_id`` is what was propagated.
+
+    ``drop_reason`` says why the engine shed a shadow that the live gate had admitted; ``curtailed`` that its request
+    stream was half-closed where the live one was not.
     """
 
     span_id: int = 0
@@ -30,6 +33,8 @@ class Observation:
     stall_ns: int = 0
     queue_ns: int = 0
     concurrency: float | None = None
+    drop_reason: str = ""
+    curtailed: bool = False
 
     def add_responses(self, times: Sequence[int], messages: Sequence[bytes]) -> None:
         """Count messages; a batch without bytes makes the whole answer unknown."""
@@ -43,3 +48,10 @@ class Observation:
         else:
             self.captured = False
             self.responses.clear()
+
+
+def unsent(span_id: int, at_ns: int, *, end: str, drop_reason: str = "") -> Observation:
+    """Return what is seen of a shadow that never reached a channel: its leg says so."""
+    return Observation(
+        span_id=span_id, started_ns=at_ns, ended_ns=at_ns, end=end, captured=False, drop_reason=drop_reason
+    )

@@ -12,6 +12,7 @@ from opentelemetry.trace import Link
 from shadowmesh.mirror.call_record import CallRecord
 from shadowmesh.mirror.legs import assemble
 from shadowmesh.rpc import span_method
+from shadowmesh.telemetry.export import Receipt
 from shadowmesh.telemetry.propagation import new_span_id
 from shadowmesh.telemetry.spans import inbound_span, leg_span, span_context
 
@@ -19,7 +20,7 @@ from shadowmesh.telemetry.spans import inbound_span, leg_span, span_context
 class PairSink(Protocol):
     """Takes the spans of one exchange, all or none, without waiting."""
 
-    def submit(self, spans: tuple[ReadableSpan, ...]) -> bool:
+    def submit(self, spans: tuple[ReadableSpan, ...], receipt: Receipt) -> bool:
         """Take one exchange, or say no."""
         ...
 
@@ -36,6 +37,8 @@ class Recorder:
     def record(self, record: CallRecord) -> int:
         """Submit every exchange of a call; return how many there were."""
         trace = record.trace
+        begin = record.begin
+        receipt = Receipt(begin.call, begin.experiment, tuple(target for target, _, _ in begin.admissions))
         exchanges = assemble(record, new_span_id=new_span_id, digest_key=self._digest_key)
         for index, (live, shadows) in enumerate(exchanges):
             link = Link(span_context(live.trace_id, live.span_id, flags=trace.flags, state=trace.state))
@@ -46,7 +49,8 @@ class Recorder:
             ]
             if index == 0 and trace.inbound_is_ours:
                 spans.insert(0, self._inbound(record))
-            self._sink.submit(tuple(spans))
+            last = index == len(exchanges) - 1
+            self._sink.submit(tuple(spans), receipt if last else receipt._replace(call=None))
         return len(exchanges)
 
     def _inbound(self, record: CallRecord) -> ReadableSpan:

@@ -20,10 +20,11 @@ class ShadowCall:
         self._dispatch = dispatch
         self._task: asyncio.Task[None] | None = None
         self._stopped: CallEnd | None = None
+        self._over = False
 
     def send(self, message: bytes) -> None:
         """See :class:`~shadowmesh.mirror.shadow.Shadow`."""
-        if self._task is None:
+        if self._task is None and not self._over:
             # Stands if the task is cancelled before its first step; the real start overwrites it.
             self.observation.started_ns = self._dispatch.clock()
             self._task = self._dispatch.loop.create_task(self._run(message))
@@ -34,8 +35,11 @@ class ShadowCall:
 
     def stop(self, end: CallEnd) -> None:
         """See :class:`~shadowmesh.mirror.shadow.Shadow`."""
+        if self._over:
+            return
         self._stopped = self._stopped or end
         if self._task is None:
+            self._over = True
             self.observation.started_ns = self._dispatch.clock()
             self._conclude("CANCELLED")
             self._dispatch.finished()
@@ -69,6 +73,10 @@ class ShadowCall:
         )
 
     def _done(self, task: asyncio.Task[None]) -> None:
+        # A cancelled task holds its exception, whose frames hold us and grpc's call: with the task held here that is a
+        # ring, and the call, and with it the connection of a closed channel, would wait for the garbage collector.
+        self._task = None
+        self._over = True
         if task.cancelled():
             # Either we were told to stop, or the loop is being taken down under us.
             self._stopped = self._stopped or CallEnd.CUT

@@ -13,8 +13,9 @@ from enum import Enum
 from typing import NamedTuple, Protocol
 
 from shadowmesh.mirror.frames import Abandon, Frame, LiveDone, Request, RequestEnd, Response
-from shadowmesh.names import DropReason
+from shadowmesh.names import CallEnd, DropReason
 from shadowmesh.policy.limits import PAGE_BYTES, Tokens, pages
+from shadowmesh.policy.slots import Slot
 
 FLUSH_MESSAGES = 64
 FLUSH_BYTES = 64 * 1024
@@ -38,7 +39,7 @@ class Room(Enum):
 class Offer(Protocol):
     """Hands a frame to the carrier without waiting and says whether it took it."""
 
-    def __call__(self, frame: Frame, room: Room) -> bool:
+    def __call__(self, frame: Frame, room: Room, /) -> bool:
         """Take the frame, or say no."""
         ...
 
@@ -91,14 +92,40 @@ class Outlet(NamedTuple):
         return Capture(self.credit, self.limit, largest=self.largest)
 
 
+def _failed(status: str, end: str) -> bool | None:
+    """Return whether a live call failed; ``None`` when nobody can know, as when its client left."""
+    if end == CallEnd.DEADLINE:
+        return True
+    return None if end != CallEnd.COMPLETED or not status else status != "OK"
+
+
 class Tap:
     """One call's tap. Every method may be called at any time and in any order; after ``done`` they do nothing."""
 
-    __slots__ = ("_bytes", "_call", "_count", "_messages", "_open", "_outlet", "_request_capture", "_response_capture",
-                 "_stall_ns", "_times", "capturing")  # fmt: skip
+    __slots__ = ("_began_ns", "_bytes", "_call", "_count", "_messages", "_open", "_outlet", "_request_capture",
+                 "_response_capture", "_slot", "_stall_ns", "_times", "capturing")  # fmt: skip
 
-    def __init__(self, call: int, outlet: Outlet, *, requests: bool, responses: bool) -> None:
-        """Make the tap of one call; ``requests`` and ``responses`` say which streams of messages are kept."""
+    def __init__(
+        self,
+        call: int,
+        outlet: Outlet,
+        *,
+        requests: bool,
+        responses: bool,
+        slot: Slot | None = None,
+        began_ns: int = 0,
+    ) -> None:
+        """
+        Make the tap of one call.
+
+        Args:
+            requests: whether the messages of a request stream are kept.
+            responses: whether response messages are kept.
+            slot: the harm guard's, which is told how long the call took and whether it failed.
+            began_ns: when it began.
+        """
+        self._slot = slot
+        self._began_ns = began_ns
         self._call = call
         self._outlet = outlet
         self._request_capture = outlet.capture() if requests else None
@@ -176,6 +203,8 @@ class Tap:
         except IndexError:
             return
         try:
+            if self._slot is not None:
+                self._slot.note(at_ns - self._began_ns - self._stall_ns, _failed(status, end))
             times, messages, taken = self._flush()
             self._hand_over(
                 LiveDone(

@@ -53,6 +53,12 @@ class ThreadCarrier:
             return self._starting.locked() and self._mailbox.put(frame, room)
         return self._pump.offer(frame, room, inside=False)
 
+    def reload(self, frame: Frame) -> None:
+        """See :class:`~shadowmesh.mirror.carrier.Carrier`."""
+        if self._pump is None or not self._pump.offer(frame, Room.END, inside=False):
+            # Behind what it was made with: the first look of the pump finds both.
+            self._mailbox.put(frame, Room.END)
+
     def queued(self) -> int:
         """See :class:`~shadowmesh.mirror.carrier.Carrier`."""
         return len(self._mailbox)
@@ -68,6 +74,9 @@ class ThreadCarrier:
         if self._loop is not None and not self._loop.is_closed():
             asyncio.run_coroutine_threadsafe(self._finish(grace), self._loop).result()
             self._join()
+
+    def forget(self) -> None:
+        """See :class:`~shadowmesh.mirror.carrier.Carrier`; there is nothing that came along."""
 
     async def _finish(self, grace: float) -> None:
         if self._pump is None or self._consumer is None:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+from enum import StrEnum
 from functools import cached_property
 from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
 from shadowmesh.names import TargetKind
+from shadowmesh.policy.breaker import BreakerSettings
 from shadowmesh.policy.headers import refuse_secret
 from shadowmesh.policy.routes import check_pattern
 from shadowmesh.settings import Name, Seconds, Settings, TargetAddress
+
+
+class OnLiveCancel(StrEnum):
+    """What a shadow does when its live call is cut short: by its client, its deadline or its server."""
+
+    FOLLOW = "follow"
+    DETACH = "detach"
 
 
 class TargetSettings(Settings):
@@ -25,6 +34,11 @@ class TargetSettings(Settings):
         max_in_flight: shadow calls running at once; more are shed with ``concurrency_limit``.
         metadata: keys of inbound metadata the shadow may see: exact, or a prefix followed by ``*``.
         tls: whether to connect with TLS and the system's roots.
+        on_live_cancel: what becomes of a shadow whose live call is cut short (the client cancels, the live deadline
+            passes): with ``follow`` it stops at the same elapsed time, so that both ran equally long; with ``detach``
+            it runs on to its own end or ``deadline``. A detached request stream is sent what was captured and then
+            half-closed; if the live one was not, the leg is not ``complete``.
+        breaker: when the target is left alone because it fails, and how it is tried again.
     """
 
     name: Name
@@ -36,6 +50,8 @@ class TargetSettings(Settings):
     max_in_flight: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 64
     metadata: tuple[str, ...] = ()
     tls: bool = False
+    on_live_cancel: OnLiveCancel = OnLiveCancel.FOLLOW
+    breaker: BreakerSettings = BreakerSettings()
 
     @field_validator("metadata")
     @classmethod

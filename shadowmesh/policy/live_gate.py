@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from shadowmesh.model import Metadata
-from shadowmesh.names import META_ROLE, Decision, DropReason, Role
+from shadowmesh.names import META_PREVIOUS_ATTEMPTS, META_ROLE, Decision, DropReason, Role
 from shadowmesh.policy.experiment import ExperimentSettings, TargetSettings
 from shadowmesh.policy.headers import AllowList
 from shadowmesh.policy.limits import Tokens
@@ -27,6 +27,18 @@ class FunnelKey(NamedTuple):
     drop_reason: str
 
 
+class LossKey(NamedTuple):
+    """Whose legs are known to be lost, and by whom."""
+
+    experiment: str
+    target: str
+    reason: str
+
+
+# A shadow call is never mirrored again, and of a call that its client tries again only the first attempt is: gRPC
+# sends the second of these with every further attempt, retried or hedged (gRFC A6).
+_TELLING = frozenset((META_ROLE, META_PREVIOUS_ATTEMPTS))
+_DISABLED = frozenset((DropReason.MARKED, DropReason.RETRY, DropReason.OFF_SLOT, DropReason.HARM))
 Count = Callable[[FunnelKey], None]
 """Counts one exchange."""
 
@@ -34,11 +46,20 @@ Count = Callable[[FunnelKey], None]
 class TargetState:
     """What the live side knows of one target now; ``closed`` is a drop reason sent back by the engine."""
 
-    __slots__ = ("closed", "tokens")
+    __slots__ = ("_settings", "closed", "tokens")
 
-    def __init__(self, max_in_flight: int) -> None:
-        self.tokens = Tokens(max_in_flight)
+    def __init__(self, settings: TargetSettings) -> None:
+        self.tokens = Tokens(settings.max_in_flight)
         self.closed = ""
+        self._settings = settings
+
+    def fits(self, settings: TargetSettings) -> bool:
+        """Return whether this is the state of the same server under the same cap."""
+        mine = self._settings
+        return (mine.address, mine.tls, mine.max_in_flight) == (settings.address, settings.tls, settings.max_in_flight)
+
+
+_NOTHING_KNOWN: Mapping[tuple[str, str], TargetState] = {}
 
 
 class Admission(NamedTuple):
@@ -52,18 +73,17 @@ class Admission(NamedTuple):
 class TargetPlan:
     """One target, compiled for the live path."""
 
-    __slots__ = ("admission", "marked", "mirrored", "name", "not_sampled", "rate", "state")
+    __slots__ = ("admission", "mirrored", "name", "not_sampled", "rate", "state")
 
-    def __init__(self, experiment: str, settings: TargetSettings) -> None:
+    def __init__(self, experiment: str, settings: TargetSettings, known: TargetState | None) -> None:
         self.name = settings.name
         self.rate = settings.rate
-        self.state = TargetState(settings.max_in_flight)
+        self.state = known if known is not None and known.fits(settings) else TargetState(settings)
         self.admission = Admission(settings.name, settings.rate)
         # Plain strings: an enum's hash is a Python function, and these are looked up once per call.
         about = (experiment, settings.name)
         self.mirrored = FunnelKey(*about, Decision.MIRRORED.value, "")
         self.not_sampled = FunnelKey(*about, Decision.NOT_SAMPLED.value, "")
-        self.marked = FunnelKey(*about, Decision.DISABLED.value, DropReason.MARKED.value)
 
 
 class Ticket(NamedTuple):
@@ -78,9 +98,13 @@ class Plan:
 
     __slots__ = ("_mirrored", "drawn", "headers", "name", "salt", "states", "targets")
 
-    def __init__(self, settings: ExperimentSettings) -> None:
+    def __init__(
+        self, settings: ExperimentSettings, known: Mapping[tuple[str, str], TargetState] = _NOTHING_KNOWN
+    ) -> None:
         self.name = settings.name
-        self.targets = tuple(TargetPlan(settings.name, target) for target in settings.targets)
+        self.targets = tuple(
+            TargetPlan(settings.name, target, known.get((settings.name, target.name))) for target in settings.targets
+        )
         self.states: Mapping[str, TargetState] = {target.name: target.state for target in self.targets}
         self._mirrored = {target.name: target.mirrored for target in self.targets}
         self.drawn = any(0.0 < target.rate < 1.0 for target in self.targets)
@@ -93,7 +117,8 @@ class Plan:
         """Return the line of the funnel that an exchange with this admission belongs to."""
         if not admission.drop_reason:
             return self._mirrored[admission.target]
-        return FunnelKey(self.name, admission.target, Decision.DROPPED.value, str(admission.drop_reason))
+        decision = Decision.DISABLED if admission.drop_reason in _DISABLED else Decision.DROPPED
+        return FunnelKey(self.name, admission.target, decision.value, str(admission.drop_reason))
 
 
 class LiveGate:
@@ -102,9 +127,16 @@ class LiveGate:
     of the exchange, when it is final.
     """
 
-    def __init__(self, experiments: tuple[ExperimentSettings, ...], count: Count) -> None:
+    def __init__(
+        self,
+        experiments: tuple[ExperimentSettings, ...],
+        count: Count,
+        *,
+        known: Mapping[tuple[str, str], TargetState] = _NOTHING_KNOWN,
+    ) -> None:
+        """Compile the experiments; ``known`` are the states of targets before a reload, by experiment and name."""
         self._count = count
-        plans = [Plan(settings) for settings in experiments]
+        plans = [Plan(settings, known) for settings in experiments]
         self.states = {(plan.name, name): state for plan in plans for name, state in plan.states.items()}
         self._routes: Routes[Plan] = Routes(
             (settings.methods, plan) for settings, plan in zip(experiments, plans, strict=True)
@@ -125,10 +157,12 @@ class LiveGate:
         if plan is None:
             return None
         for key, value in metadata:
-            if key == META_ROLE and value == Role.SHADOW:
-                for target in plan.targets:
-                    self._count(target.marked)
-                return None
+            if key in _TELLING:
+                reason = DropReason.RETRY if key == META_PREVIOUS_ATTEMPTS else DropReason.MARKED
+                if reason is DropReason.RETRY or value == Role.SHADOW:
+                    for target in plan.targets:
+                        self._count(plan.key(target.admission._replace(drop_reason=reason)))
+                    return None
         place = position(plan.salt, draw()) if plan.drawn else 0.0
         admissions = []
         for target in plan.targets:

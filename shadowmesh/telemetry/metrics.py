@@ -14,7 +14,7 @@ from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.resources import Resource
 
 from shadowmesh import names
-from shadowmesh.policy.live_gate import FunnelKey
+from shadowmesh.policy.live_gate import FunnelKey, LossKey
 
 
 class MirrorMetrics:
@@ -28,10 +28,16 @@ class MirrorMetrics:
         funnel: Callable[[], Mapping[FunnelKey, int]],
         active: Callable[[], Mapping[tuple[str, str], int]],
         queued: Callable[[], int],
+        lost: Callable[[], Mapping[LossKey, int]],
+        reloads: Callable[[], int],
+        harm: Callable[[], str],
     ) -> None:
         self._funnel = funnel
         self._active = active
         self._queued = queued
+        self._lost = lost
+        self._reloads = reloads
+        self._harm = harm
         self._closed = False
         self._provider = MeterProvider(metric_readers=[reader], resource=resource, shutdown_on_exit=False)
         meter = self._provider.get_meter(names.SCOPE_INTERCEPTOR, schema_url=names.SCHEMA_URL)
@@ -54,6 +60,26 @@ class MirrorMetrics:
             description="Hand-overs from live calls that wait for the mirror engine",
         )
 
+        meter.create_observable_counter(
+            names.METRIC_MIRROR_LOST,
+            callbacks=[self._observe_lost],
+            unit="{request}",
+            description="Exchanges of the funnel whose legs are known to be lost, by whom",
+        )
+
+        meter.create_observable_counter(
+            names.METRIC_MIRROR_CONFIG_RELOADS,
+            callbacks=[self._observe_reloads],
+            unit="{reload}",
+            description="Configurations that took the place of the one before",
+        )
+        meter.create_observable_counter(
+            names.METRIC_MIRROR_HARM_STOPS,
+            callbacks=[self._observe_harm],
+            unit="{stop}",
+            description="Times that mirroring has stopped itself because it harmed live calls, by what showed it",
+        )
+
     def flush(self, seconds: float) -> bool:
         """Collect and export now."""
         return self._provider.force_flush(timeout_millis=seconds * 1e3)
@@ -74,6 +100,19 @@ class MirrorMetrics:
             if reason:
                 attributes[names.MIRROR_DROP_REASON] = reason
             yield Observation(count, attributes)
+
+    def _observe_lost(self, _: CallbackOptions) -> Iterable[Observation]:
+        for (experiment, target, reason), count in self._lost().items():
+            about = {names.EXPERIMENT_NAME: experiment, names.TARGET_NAME: target, names.MIRROR_LOSS_REASON: reason}
+            yield Observation(count, about)
+
+    def _observe_reloads(self, _: CallbackOptions) -> Iterable[Observation]:
+        yield Observation(self._reloads())
+
+    def _observe_harm(self, _: CallbackOptions) -> Iterable[Observation]:
+        # Both figures from the start, so that the first stop is an increase and not a new series.
+        for figure in names.HarmFigure:
+            yield Observation(int(self._harm() == figure), {names.MIRROR_HARM_REASON: figure.value})
 
     def _observe_active(self, _: CallbackOptions) -> Iterable[Observation]:
         for (experiment, target), count in self._active().items():

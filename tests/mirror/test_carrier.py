@@ -82,7 +82,7 @@ def test_the_settings_take_quantities_and_refuse_what_is_no_size() -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("carrier", "process"),
+        ("carrier", "fork"),
         ("queue_items", 0),
         ("queue_items", True),
         ("queue_items", "many"),

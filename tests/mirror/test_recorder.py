@@ -14,6 +14,7 @@ from support.wire import last_delta, request, response
 from shadowmesh.mirror.recorder import Recorder
 from shadowmesh.policy.live_gate import Admission
 from shadowmesh.rpc import Arity
+from shadowmesh.telemetry.export import Receipt
 from shadowmesh.testing import leg_of
 
 UNARY = Seen([response("four")], at=[90])
@@ -24,10 +25,12 @@ class Sink:
 
     def __init__(self, *, full: bool = False) -> None:
         self.submitted: list[tuple[ReadableSpan, ...]] = []
+        self.receipts: list[Receipt] = []
         self._full = full
 
-    def submit(self, spans: tuple[ReadableSpan, ...]) -> bool:
+    def submit(self, spans: tuple[ReadableSpan, ...], receipt: Receipt) -> bool:
         self.submitted.append(spans)
+        self.receipts.append(receipt)
         return not self._full
 
 

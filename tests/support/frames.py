@@ -11,15 +11,21 @@ from shadowmesh.mirror.frames import (
     Begin,
     Caller,
     Credit,
+    Credits,
     Drain,
     Extra,
     Frame,
     LiveDone,
+    Lost,
     Outcome,
+    Outcomes,
     Reload,
+    Reported,
     Request,
     RequestEnd,
     Response,
+    Settled,
+    Setup,
     State,
 )
 from shadowmesh.policy.live_gate import Admission
@@ -87,5 +93,13 @@ BY_KIND: dict[type[Frame], st.SearchStrategy[Frame]] = {
     Extra: st.builds(Extra, CALLS, TEXTS, TEXTS, COUNTS),
     State: st.builds(State, CALLS, TEXTS, TEXTS, TEXTS),
     Credit: st.builds(Credit, CALLS, COUNTS),
+    Setup: st.builds(Setup, CALLS, st.binary(max_size=40)),
+    Outcomes: st.builds(Outcomes, CALLS, TEXTS, TEXTS, st.lists(CALLS, max_size=4).map(tuple)),
+    Credits: st.lists(st.tuples(CALLS, COUNTS), max_size=4).map(
+        lambda both: Credits(0, tuple(call for call, _ in both), tuple(pages for _, pages in both))
+    ),
+    Settled: st.builds(Settled, CALLS, st.lists(CALLS, max_size=4).map(tuple)),
+    Lost: st.builds(Lost, CALLS, TEXTS, TEXTS, TEXTS, COUNTS),
+    Reported: st.builds(Reported, CALLS, TEXTS, COUNTS),
 }
 FRAMES: st.SearchStrategy[Frame] = st.one_of(*BY_KIND.values())

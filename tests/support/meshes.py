@@ -7,11 +7,13 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
+from support.collector import collector
 from support.servers import KINDS, is_aio
 from support.wire_carrier import WireCarrier
 
 from shadowmesh.build import Mesh
 from shadowmesh.config import Config
+from shadowmesh.telemetry.settings import OtlpSettings
 from shadowmesh.testing import SpanSink
 
 CARRIERS = tuple(
@@ -37,15 +39,25 @@ def target(address: str, name: str = "candidate", **more: Any) -> dict[str, Any]
 def running_mesh(settings: Config, carrier: str = "thread", *, grace: float = 10.0) -> Iterator[tuple[Mesh, SpanSink]]:
     """Build a mesh over ``carrier``; leaving the block drains it within ``grace`` seconds."""
     sink = SpanSink()
-    if carrier == "wire":
-        mesh = Mesh(settings, span_exporter=sink, make_carrier=WireCarrier)
-    else:
-        mirror = settings.mirror.model_copy(update={"carrier": carrier})
-        mesh = Mesh(settings.model_copy(update={"mirror": mirror}), span_exporter=sink)
-    try:
-        yield mesh, sink
-    finally:
-        mesh.close(grace)
+    with contextlib.ExitStack() as stack:
+        if carrier == "wire":
+            mesh = Mesh(settings, span_exporter=sink, make_carrier=WireCarrier)
+        elif carrier == "process":
+            # A worker exports by itself, so that its spans come back as everybody's do.
+            otlp = OtlpSettings(endpoint=f"http://{stack.enter_context(collector(sink))}")
+            mesh = Mesh(_over(settings, carrier, otlp))
+        else:
+            mesh = Mesh(_over(settings, carrier, None), span_exporter=sink)
+        try:
+            yield mesh, sink
+        finally:
+            mesh.close(grace)
+
+
+def _over(settings: Config, carrier: str, otlp: OtlpSettings | None) -> Config:
+    mirror = settings.mirror.model_copy(update={"carrier": carrier})
+    telemetry = settings.telemetry.model_copy(update={"otlp": otlp or settings.telemetry.otlp})
+    return settings.model_copy(update={"mirror": mirror, "telemetry": telemetry})
 
 
 @contextlib.contextmanager

@@ -25,6 +25,8 @@ class WireCarrier:
         self.start = self._inner.start
         self.queued = self._inner.queued
         self.drain = self._inner.drain
+        self.forget = self._inner.forget
+        self.reload = self._inner.reload
         self.drain_blocking = self._inner.drain_blocking
 
     def offer(self, frame: Frame, room: Room) -> bool:

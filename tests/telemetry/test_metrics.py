@@ -11,7 +11,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader, Sum
 from opentelemetry.sdk.resources import Resource
 
 from shadowmesh import names
-from shadowmesh.policy.live_gate import FunnelKey
+from shadowmesh.policy.live_gate import FunnelKey, LossKey
 from shadowmesh.telemetry.metrics import MirrorMetrics
 
 FUNNEL: Counter[FunnelKey] = Counter(
@@ -51,6 +51,9 @@ def metrics(reader: InMemoryMetricReader, sources: Sources) -> Iterator[MirrorMe
         funnel=lambda: sources.funnel,
         active=lambda: sources.active,
         queued=lambda: sources.queued,
+        lost=lambda: {LossKey("summaries", "a", "export"): 4},
+        reloads=lambda: 2,
+        harm=lambda: "latency",
     )
     yield made
     made.close(5)
@@ -81,6 +84,9 @@ def test_names_units_and_kinds(reader: InMemoryMetricReader) -> None:
         "shadowmesh.mirror.requests": ("{request}", True, 2),
         "shadowmesh.mirror.active": ("{request}", False, 2),
         "shadowmesh.mirror.queue.size": ("{request}", False, 2),
+        "shadowmesh.mirror.lost": ("{request}", True, 2),
+        "shadowmesh.mirror.config.reloads": ("{reload}", True, 2),
+        "shadowmesh.mirror.harm.stops": ("{stop}", True, 2),
     }
     assert all(metric.description for metric in collected(reader).values())
 
@@ -102,6 +108,24 @@ def test_every_line_of_the_funnel_is_a_point_with_a_reason_only_where_there_is_o
         line("a", "not_sampled"): 93,
         line("a", "dropped", **{"shadowmesh.mirror.drop_reason": "queue_full"}): 2,
         line("b", "disabled", **{"shadowmesh.mirror.drop_reason": "marked"}): 1,
+    }
+
+
+@pytest.mark.usefixtures("metrics")
+def test_what_is_known_to_be_lost_says_by_whom_and_a_stop_by_harm_says_what_showed_it(
+    reader: InMemoryMetricReader,
+) -> None:
+    found = collected(reader)
+    lost = {
+        "shadowmesh.experiment.name": "summaries",
+        "shadowmesh.target.name": "a",
+        "shadowmesh.mirror.loss_reason": "export",
+    }
+    assert points(found["shadowmesh.mirror.lost"]) == {frozenset(lost.items()): 4}
+    assert points(found["shadowmesh.mirror.config.reloads"]) == {frozenset(): 2}
+    assert points(found["shadowmesh.mirror.harm.stops"]) == {
+        frozenset({("shadowmesh.mirror.harm.reason", "latency")}): 1,
+        frozenset({("shadowmesh.mirror.harm.reason", "errors")}): 0,
     }
 
 

@@ -1,0 +1,65 @@
+"""An engine with all that it reports to, for whichever process it runs in."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace.export import SpanExporter
+
+from shadowmesh.mirror.carrier import MirrorSettings, Receive
+from shadowmesh.mirror.engine import Engine
+from shadowmesh.mirror.recorder import Recorder
+from shadowmesh.names import SERVICE_INSTANCE_ID
+from shadowmesh.settings import Settings
+from shadowmesh.telemetry import providers
+from shadowmesh.telemetry.export import PairExporter, Settled
+from shadowmesh.telemetry.faults import Faults
+from shadowmesh.telemetry.settings import TelemetrySettings
+
+
+class WorkerSetup(Settings):
+    """
+    What a worker process needs to build its own engine and exporter, beside the experiments.
+
+    ``resource`` is that of the live process: its attributes as JSON, because the legs speak of the live server, and the
+    shadows' marker bears its instance id.
+    """
+
+    mirror: MirrorSettings
+    telemetry: TelemetrySettings
+    resource: str
+
+    @classmethod
+    def of(cls, mirror: MirrorSettings, telemetry: TelemetrySettings, resource: Resource) -> WorkerSetup:
+        """Return what a worker of this process needs."""
+        return cls(mirror=mirror, telemetry=telemetry, resource=json.dumps(dict(resource.attributes)))
+
+    def make_resource(self) -> Resource:
+        """Return the resource as it was."""
+        attributes: dict[str, Any] = json.loads(self.resource)
+        return Resource(attributes)
+
+
+def make_exporter(
+    settings: TelemetrySettings, exporter: SpanExporter | None, faults: Faults, settled: Settled | None = None
+) -> PairExporter:
+    """Return the queue of pairs, running, in front of ``exporter`` or of what the settings and ``OTEL_*`` say."""
+    exporter = exporter or providers.span_exporter(settings)
+    pairs = PairExporter(exporter, capacity=settings.queue_pairs, faults=faults, settled=settled)
+    pairs.start()
+    return pairs
+
+
+def make_engine(
+    reply: Receive, pairs: PairExporter, resource: Resource, mirror: MirrorSettings, faults: Faults
+) -> Engine:
+    """Return an engine that records to ``pairs``; to be called in its own loop's process, after any fork."""
+    return Engine(
+        reply,
+        recorder=Recorder(pairs, resource),
+        instance_id=str(resource.attributes[SERVICE_INSTANCE_ID]),
+        max_call_bytes=mirror.max_call_bytes,
+        faults=faults,
+    )

@@ -1,0 +1,179 @@
+"""
+A worker process of the carrier ``process``: ``python -m shadowmesh.worker DESCRIPTOR``.
+
+It speaks frames over the inherited socket, runs one engine in its event loop, and ends when the live process tells it
+to, or closes its end by ending itself. Exporters and channels are built here, from what the first frame says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import cast
+
+from pydantic import ValidationError
+
+from shadowmesh.errors import ConfigError, FrameError
+from shadowmesh.mirror.answers import Answers
+from shadowmesh.mirror.assembly import WorkerSetup, make_engine, make_exporter
+from shadowmesh.mirror.codec import Decoder, encode
+from shadowmesh.mirror.engine import Engine
+from shadowmesh.mirror.frames import Drain, Frame, Lost, Reported, Settled, Setup
+from shadowmesh.names import LossReason
+from shadowmesh.telemetry.export import PairExporter, Receipt
+from shadowmesh.telemetry.faults import Faults
+
+_INTERVAL = 0.005
+"""Seconds that answers are gathered for: each piece read wakes the live process once."""
+_REPORT_SECONDS = 1.0
+_LAST_GRACE = 1.0
+_FLUSH_SECONDS = 5.0
+_MOST_WAITING = 4 * 1024 * 1024
+EX_SOFTWARE = 70
+
+
+class Worker(asyncio.Protocol):
+    """Both ends of the socket's conversation; everything but ``settled`` runs in the loop."""
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+        self.grace = _LAST_GRACE
+        self._gone = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._decoder = Decoder()
+        self._faults = Faults()
+        self._relayed: dict[str, int] = {}
+        self._answers = Answers()
+        self._flushing = False
+        self._transport: asyncio.WriteTransport | None = None
+        self._engine: Engine | None = None
+        self._pairs: PairExporter | None = None
+
+    # --- the socket ------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket is ours."""
+        # A socket's is both.
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(_MOST_WAITING)
+        self._relay_faults()
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the engine."""
+        try:
+            for frame in self._decoder.feed(data):
+                self._take(frame)
+        except (FrameError, ConfigError, ValidationError) as error:
+            self._faults.report("worker", error)
+            self.ended.set()
+
+    def eof_received(self) -> bool:
+        """The live process is gone without a word: finish what is here, quickly."""
+        self.ended.set()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (asyncio gives the name)
+        """Nobody listens any more."""
+        self.ended.set()
+        self._gone.set()
+
+    def _take(self, frame: Frame) -> None:
+        if isinstance(frame, Setup):
+            setup = WorkerSetup.model_validate_json(frame.config)
+            self._pairs = make_exporter(setup.telemetry, None, self._faults, self._settled)
+            self._engine = make_engine(self.say, self._pairs, setup.make_resource(), setup.mirror, self._faults)
+        elif isinstance(frame, Drain):
+            self.grace = frame.grace
+            self.ended.set()
+        elif self._engine is not None:
+            self._engine.feed(frame)
+
+    def say(self, frame: Frame) -> None:
+        """Answer, soon and together with others."""
+        self._answers.add(frame)
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_later(_INTERVAL, self.flush)
+
+    def flush(self) -> None:
+        """Answer now."""
+        self._flushing = False
+        frames = self._answers.take()
+        if frames and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(b"".join(map(encode, frames)))
+
+    # --- what is accounted for -------------------------------------------------------------------------------------
+
+    def _settled(self, receipts: list[Receipt], exported: bool) -> None:
+        """The exporter is done with these pairs; told in its own thread."""
+        self._loop.call_soon_threadsafe(self._say_settled, receipts, exported)
+
+    def _say_settled(self, receipts: list[Receipt], exported: bool) -> None:
+        for frame in _losses([] if exported else receipts):
+            self.say(frame)
+        if calls := tuple(receipt.call for receipt in receipts if receipt.call is not None):
+            self.say(Settled(0, calls))
+
+    def _relay_faults(self) -> None:
+        for cause, times in self._faults.totals().items():
+            if more := times - self._relayed.get(cause, 0):
+                self._relayed[cause] = times
+                self.say(Reported(0, cause, more))
+        self._loop.call_later(_REPORT_SECONDS, self._relay_faults)
+
+    # --- the end ---------------------------------------------------------------------------------------------------
+
+    async def finish(self) -> None:
+        """Finish or cut what is open, export it, and say so."""
+        if self._engine is not None:
+            await self._engine.drain(self.grace)
+            await self._engine.close()
+        if self._pairs is not None:
+            await asyncio.to_thread(self._pairs.close, _FLUSH_SECONDS)
+        # What the exporter's thread said last is still to be said.
+        await asyncio.sleep(0)
+        self._relay_faults()
+        self.flush()
+        if self._transport is not None:
+            self._transport.close()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._gone.wait(), _LAST_GRACE)
+
+
+def _losses(receipts: list[Receipt]) -> Iterator[Lost]:
+    for receipt in receipts:
+        for target in receipt.targets:
+            yield Lost(receipt.call or 0, receipt.experiment, target, LossReason.EXPORT.value, 1)
+
+
+async def serve(connection: socket.socket) -> None:
+    """Work until told to end."""
+    loop = asyncio.get_running_loop()
+    _, worker = await loop.create_connection(Worker, sock=connection)
+    # Ctrl-C reaches every process of a terminal; the live process decides what it means. Asked to end by itself, a
+    # worker finishes what it has, and the live process starts another one.
+    loop.add_signal_handler(signal.SIGINT, lambda: None)
+    loop.add_signal_handler(signal.SIGTERM, worker.ended.set)
+    await worker.ended.wait()
+    await worker.finish()
+
+
+def main() -> int:
+    """Run; the exit code is 0, or 70 where even the beginning failed."""
+    logging.basicConfig(level=logging.WARNING, format="shadowmesh worker %(process)d: %(message)s")
+    try:
+        connection = socket.socket(fileno=int(sys.argv[1]))
+    except (IndexError, ValueError, OSError):
+        sys.stderr.write("shadowmesh.worker is started by a live process, with the descriptor of a socket\n")
+        return EX_SOFTWARE
+    asyncio.run(serve(connection))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
