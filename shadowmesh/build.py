@@ -285,7 +285,11 @@ class Mesh:
         experiments = Reload(0, EXPERIMENTS.dump_json(self._config.experiments))
         self._kind = kind
         self._carrier = kind(
-            self._engine, self._live.receive, first=(experiments,), queue_items=self._config.mirror.queue_items
+            self._engine,
+            self._live.receive,
+            first=(experiments,),
+            queue_items=self._config.mirror.queue_items,
+            admit=self._live.admit,
         )
         self._live.attach(self._carrier)
 

@@ -58,8 +58,6 @@ class AioInterceptor(grpc.aio.ServerInterceptor):
         if tapped is None:
             self._live.refuse(ticket, DropReason.UNSUPPORTED_HANDLER)
             return handler
-        # After its loop was closed, the carrier `loop` starts anew in the one that runs now.
-        self._live.start()
         parts = tapped.parts
         call = LiveCall(self._live, ticket, parts, AIO, method, metadata)
         return put_together(parts, tapped.behaviour(parts, call), call.deserialize, call.serialize)

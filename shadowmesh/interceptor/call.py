@@ -125,12 +125,7 @@ class LiveCall:
         try:
             deadline = _time_left(context)
             tap = self._live.begin(
-                self._ticket,
-                method=self._method,
-                arity=self._parts.arity,
-                metadata=self._metadata,
-                request=self._request,
-                deadline=deadline,
+                self._ticket, self._method, self._parts.arity, self._metadata, self._request, deadline
             )
             if tap is None:
                 return False
@@ -249,7 +244,9 @@ class LiveCall:
         except Exception:
             return ""
         # grpc.aio says 0 where no status was set.
-        return code.name if code and isinstance(code, grpc.StatusCode) else ""
+        if not code:
+            return ""
+        return code.name if isinstance(code, grpc.StatusCode) else ""
 
     def _done(self, status: str, end: CallEnd) -> None:
         if self._tap is not None:

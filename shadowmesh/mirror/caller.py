@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from opentelemetry.context import Context
 from opentelemetry.trace import get_current_span
 
 from shadowmesh.mirror.frames import Caller
@@ -13,11 +14,9 @@ _NOBODY = Caller()
 _KEYS = frozenset((META_TRACEPARENT, META_TRACESTATE, META_PREVIOUS_ATTEMPTS))
 
 
-def caller(metadata: Metadata) -> Caller:
-    """Return who called: the span that is current here, else the one the metadata names."""
-    current = get_current_span().get_span_context()
-    if not metadata and not current.is_valid:
-        return _NOBODY
+def caller(metadata: Metadata, context: Context) -> Caller:
+    """Return who called: the span that was current in ``context``, else the one the metadata names."""
+    current = get_current_span(context).get_span_context() if context else None
     header = state = ""
     attempt = 1
     for key, value in metadata:
@@ -29,7 +28,7 @@ def caller(metadata: Metadata) -> Caller:
             state = f"{state},{value}" if state else value
         elif value.isdecimal():
             attempt = 1 + int(value)
-    if current.is_valid:
+    if current is not None and current.is_valid:
         header = propagation.traceparent(current.trace_id, current.span_id, current.trace_flags)
         state = current.trace_state.to_header() if current.trace_state else ""
         return Caller(header, state, instrumented=True, attempt=attempt)

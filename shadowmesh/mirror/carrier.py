@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 
 from pydantic import Field
 
+from shadowmesh.mirror.admission import Admit, HandOver
 from shadowmesh.mirror.frames import Frame
 from shadowmesh.mirror.tap import Room
 from shadowmesh.policy.harm_settings import HarmGuardSettings
@@ -84,8 +85,13 @@ class Carrier(Protocol):
             RuntimeError: the carrier needs a running loop and there is none.
         """
 
-    def offer(self, frame: Frame, room: Room) -> bool:
+    def offer(self, frame: HandOver, room: Room) -> bool:
         """Take the frame without waiting, or say no (before ``start`` and after the end, always no)."""
+
+    @property
+    def bound(self) -> bool:
+        """Whether ``start`` has nothing to do."""
+        ...
 
     def reload(self, frame: Frame) -> None:
         """Give ``frame`` to every engine that runs, before calls that begin later, and to those that start later."""
@@ -109,10 +115,13 @@ class Carrier(Protocol):
 
 
 class MakeCarrier(Protocol):
-    """How every carrier is made: with its engine's maker, the way back, and the frames an engine must see first."""
+    """
+    How every carrier is made: with its engine's maker, the way back, the frames an engine must see first, and what
+    becomes of a call that was opened before an engine sees it.
+    """
 
     def __call__(
-        self, make_consumer: MakeConsumer, receive: Receive, *, first: tuple[Frame, ...], queue_items: int
+        self, make_consumer: MakeConsumer, receive: Receive, *, first: tuple[Frame, ...], queue_items: int, admit: Admit
     ) -> Carrier:
         """Make one; nothing starts yet."""
         ...
@@ -124,9 +133,9 @@ class Mailbox:
     def __init__(self, capacity: int) -> None:
         self._new = capacity
         self._more = 2 * capacity
-        self._waiting: deque[Frame] = deque()
+        self._waiting: deque[HandOver] = deque()
 
-    def put(self, frame: Frame, room: Room) -> bool:
+    def put(self, frame: HandOver, room: Room) -> bool:
         """Append one frame unless ``room`` is used up."""
         waiting = self._waiting
         if room is not Room.END and len(waiting) >= (self._new if room is Room.NEW else self._more):
@@ -134,7 +143,7 @@ class Mailbox:
         waiting.append(frame)
         return True
 
-    def take(self, most: int) -> list[Frame]:
+    def take(self, most: int) -> list[HandOver]:
         """Remove and return up to ``most`` frames, oldest first."""
         # Nobody else takes, so what is counted here is still there.
         return [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]

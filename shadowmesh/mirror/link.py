@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from shadowmesh.errors import FrameError
+from shadowmesh.mirror.admission import Admit, Opened
 from shadowmesh.mirror.carrier import Mailbox, Receive
 from shadowmesh.mirror.codec import Decoder, encode
 from shadowmesh.mirror.frames import Begin, Credit, Drain, Frame, LiveDone, Request, Response, State
@@ -41,6 +42,7 @@ class Link:
         first: Callable[[], tuple[Frame, ...]],
         *,
         queue_items: int,
+        admit: Admit,
         faults: Faults,
         clock: Callable[[], float],
     ) -> None:
@@ -51,6 +53,7 @@ class Link:
         self.due = 0.0
         self._receive = receive
         self._first = first
+        self._admit = admit
         self._faults = faults
         self._clock = clock
         self._held = Held()
@@ -139,7 +142,10 @@ class Link:
         moved = False
         while (limit is None or len(self._out) < limit) and (batch := self.mailbox.take(64)):
             moved = True
-            for frame in batch:
+            for handed in batch:
+                frame = self._admit(handed) if isinstance(handed, Opened) else handed
+                if frame is None:
+                    continue
                 if frame.call and not self._held.sent(frame):
                     self._give_back(frame)
                 elif self._process is not None:

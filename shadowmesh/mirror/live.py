@@ -12,16 +12,18 @@ import time
 from collections.abc import Callable
 from itertools import count
 
-from shadowmesh.mirror.caller import caller
+from opentelemetry.context import get_current
+
+from shadowmesh.mirror.admission import Admitter, HandOver, Opened
 from shadowmesh.mirror.carrier import Carrier, MirrorSettings
-from shadowmesh.mirror.frames import Begin, Credit, Credits, Extra, Frame, Lost, Outcome, Outcomes, Reported, State
+from shadowmesh.mirror.frames import Credit, Credits, Extra, Frame, Lost, Outcome, Outcomes, Reported, State
 from shadowmesh.mirror.tap import Outlet, Room, Tap
 from shadowmesh.model import Metadata
 from shadowmesh.names import Decision, DropReason
 from shadowmesh.policy.experiment import ExperimentSettings
 from shadowmesh.policy.harm import HarmGuard
 from shadowmesh.policy.limits import PAGE_BYTES, Tokens, pages
-from shadowmesh.policy.live_gate import Admission, FunnelKey, LiveGate, LossKey, Plan, Ticket
+from shadowmesh.policy.live_gate import FunnelKey, LiveGate, LossKey, Ticket
 from shadowmesh.policy.slots import Slot
 from shadowmesh.rpc import Arity
 from shadowmesh.telemetry.counters import Tally
@@ -48,13 +50,14 @@ class LiveSide:
         self.guard = HarmGuard(settings.harm_guard, draw=random.random)
         self.reloads = 0
         self._harm_said = False
-        self._wall = wall_ns
         self._settings = settings
         self._funnel: Tally[FunnelKey] = Tally()
         self._lost: Tally[LossKey] = Tally()
         self._gate = LiveGate(experiments, self._funnel.add)
         self._credit = Tokens(max(1, settings.capture_bytes // PAGE_BYTES))
         self._nowhere = Outlet(_take, self._credit, self._tap_fault, 0, 0)
+        self._admitter = Admitter(self._funnel, self._credit, faults, clock=monotonic_ns, wall=wall_ns)
+        self.admit = self._admitter.admit
         self._largest_request = min(settings.max_message_bytes, settings.max_call_bytes)
         self._serial = count(1)
         self._carrier: Carrier | None = None
@@ -108,13 +111,11 @@ class LiveSide:
 
     def refuse(self, ticket: Ticket, reason: DropReason) -> None:
         """Count a call whose shadows are all shed without a leg, because it cannot be tapped at all."""
-        for admission in ticket.admissions:
-            self._funnel.add(ticket.plan.key(admission._replace(drop_reason=reason)))
+        self._admitter.count(ticket, reason)
 
     def begin(
         self,
         ticket: Ticket,
-        *,
         method: str,
         arity: Arity,
         metadata: Metadata,
@@ -129,10 +130,26 @@ class LiveSide:
             deadline: what the live call has left, seconds.
 
         Returns:
-            The call's tap; ``None`` when nothing of it can be recorded.
+            The call's tap; ``None`` when even that failed.
         """
         try:
-            return self._begin(ticket, method, arity, metadata, request, deadline)
+            at_ns = self.clock()
+            slot = self.guard.begin(at_ns)
+            if slot.off:
+                self.refuse(ticket, DropReason.OFF_SLOT)
+                return self._timer(slot, at_ns)
+            mirrored, held, reason = ticket.mirrored, 0, ""
+            if request is not None and mirrored:
+                held, reason = self._hold(len(request))
+                mirrored = not reason
+            call = next(self._serial)
+            opened = Opened(
+                call, ticket, method, arity, metadata, get_current(), request if mirrored else None, held, reason,
+                at_ns, deadline,
+            )  # fmt: skip
+            if not self._offer(opened, Room.NEW):
+                return self._no_room(opened, slot)
+            return Tap(call, self._outlet, arity.request_streaming and mirrored, mirrored, slot, at_ns)
         except Exception as error:
             self.faults.report("begin", error)
             return None
@@ -187,106 +204,47 @@ class LiveSide:
         """Return the bytes of capture credit in use, in whole pages."""
         return self._credit.taken * PAGE_BYTES
 
-    def _begin(
-        self,
-        ticket: Ticket,
-        method: str,
-        arity: Arity,
-        metadata: Metadata,
-        request: bytes | None,
-        deadline: float | None,
-    ) -> Tap | None:
-        carrier, plan = self._carrier, ticket.plan
-        if carrier is None:
-            return None
-        at_ns = self.clock()
-        slot = self.guard.begin(at_ns)
-        if slot.off:
-            self.refuse(ticket, DropReason.OFF_SLOT)
-            return self._timer(slot, at_ns)
-        admissions, held = self._admit(ticket, request)
-        # Where every shadow is shed already, nothing of the request is needed.
-        mirrored = held is not None
-        begin = Begin(
-            next(self._serial),
-            method,
-            arity,
-            plan.name,
-            at_ns,
-            self._wall(),
-            deadline,
-            caller(metadata),
-            plan.headers.filter(metadata) if plan.headers is not None else (),
-            admissions,
-            request if mirrored else None,
-            held or 0,
-        )
-        recorded = self._offered(carrier, begin, Room.NEW)
-        if not recorded:
-            # No room: give back what was taken and try to record at least that the exchange was shed.
-            self._give_tokens(plan, admissions)
-            self._credit.give(begin.pages)
-            mirrored, admissions = False, _shed(admissions, DropReason.QUEUE_FULL)
-            begin = begin._replace(admissions=admissions, request=None, pages=0)
-            recorded = self._offered(carrier, begin, Room.MORE)
-        if not recorded:
-            admissions = _shed(ticket.admissions, DropReason.NOT_RECORDED, again=True)
-        for admission in admissions:
-            self._funnel.add(plan.key(admission))
-        if not recorded:
-            return self._timer(slot, at_ns)
-        streamed = mirrored and arity.request_streaming
-        return Tap(begin.call, self._outlet, requests=streamed, responses=mirrored, slot=slot, began_ns=at_ns)
+    def _hold(self, size: int) -> tuple[int, str]:
+        """Return the pages taken for a request, or why it cannot be kept."""
+        if size > self._largest_request:
+            return 0, DropReason.OVERSIZE
+        held = pages(size)
+        return (held, "") if self._credit.take(held) else (0, DropReason.QUEUE_FULL)
+
+    def _no_room(self, opened: Opened, slot: Slot) -> Tap:
+        """Give back what was taken and try to record at least that the exchange was shed."""
+        self._credit.give(opened.pages)
+        reason = opened.reason or DropReason.QUEUE_FULL
+        if not self._offer(opened._replace(request=None, pages=0, reason=reason), Room.MORE):
+            self.refuse(opened.ticket, DropReason.NOT_RECORDED)
+            return self._timer(slot, opened.at_ns)
+        return Tap(opened.call, self._outlet, False, False, slot, opened.at_ns)
 
     def _timer(self, slot: Slot, at_ns: int) -> Tap:
         """Return a tap that keeps nothing: such a call is timed as any other, and that is all."""
-        return Tap(0, self._nowhere, requests=False, responses=False, slot=slot, began_ns=at_ns)
+        return Tap(0, self._nowhere, False, False, slot, at_ns)
 
-    def _offered(self, carrier: Carrier, begin: Begin, room: Room) -> bool:
+    def _offer(self, opened: Opened, room: Room) -> bool:
+        carrier = self._carrier
+        if carrier is None:
+            return False
         try:
-            return carrier.offer(begin, room)
+            if carrier.offer(opened, room):
+                return True
+            if carrier.bound:
+                return False
+            # After its loop was closed, the carrier `loop` starts anew in the one that runs now.
+            carrier.start()
+            return carrier.offer(opened, room)
         except Exception as error:
             self.faults.report("carrier", error)
             return False
-
-    def _admit(self, ticket: Ticket, request: bytes | None) -> tuple[tuple[Admission, ...], int | None]:
-        """Return who takes part in the end, and the pages taken for the request: ``None`` where nobody does."""
-        size = 0 if request is None else len(request)
-        if size > self._largest_request:
-            return _shed(ticket.admissions, DropReason.OVERSIZE), None
-        admissions = tuple([_take_token(ticket.plan, admission) for admission in ticket.admissions])
-        if all(admission.drop_reason for admission in admissions):
-            return admissions, None
-        held = 0 if request is None else pages(size)
-        if self._credit.take(held):
-            return admissions, held
-        self._give_tokens(ticket.plan, admissions)
-        return _shed(admissions, DropReason.QUEUE_FULL), None
-
-    def _give_tokens(self, plan: Plan, admissions: tuple[Admission, ...]) -> None:
-        for admission in admissions:
-            if not admission.drop_reason:
-                plan.states[admission.target].tokens.give()
 
     def _tap_fault(self, error: Exception) -> None:
         self.faults.report("tap", error)
 
 
-def _take_token(plan: Plan, admission: Admission) -> Admission:
-    if admission.drop_reason or plan.states[admission.target].tokens.take():
-        return admission
-    return admission._replace(drop_reason=DropReason.CONCURRENCY_LIMIT)
-
-
-def _shed(admissions: tuple[Admission, ...], reason: DropReason, *, again: bool = False) -> tuple[Admission, ...]:
-    """Return the admissions shed for ``reason``; one that is shed already keeps its own unless ``again``."""
-    return tuple(
-        admission if admission.drop_reason and not again else admission._replace(drop_reason=reason)
-        for admission in admissions
-    )
-
-
-def _take(_frame: Frame, _room: Room) -> bool:
+def _take(_frame: HandOver, _room: Room) -> bool:
     """What is only timed sends nothing to anybody."""
     return True
 

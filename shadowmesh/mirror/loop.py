@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
+from shadowmesh.mirror.admission import Admit, HandOver
 from shadowmesh.mirror.carrier import Consumer, Mailbox, MakeConsumer, Receive
 from shadowmesh.mirror.frames import Frame
 from shadowmesh.mirror.pump import Pump
@@ -19,10 +20,11 @@ class LoopCarrier:
     """Runs the engine in the loop of the first call."""
 
     def __init__(
-        self, make_consumer: MakeConsumer, receive: Receive, *, first: tuple[Frame, ...], queue_items: int
+        self, make_consumer: MakeConsumer, receive: Receive, *, first: tuple[Frame, ...], queue_items: int, admit: Admit
     ) -> None:
         self._make_consumer = make_consumer
         self._receive = receive
+        self._admit = admit
         self._first = first
         self._queue_items = queue_items
         self._mailbox = Mailbox(queue_items)
@@ -43,9 +45,9 @@ class LoopCarrier:
         for frame in self._first:
             self._mailbox.put(frame, Room.END)
         self._consumer = self._make_consumer(self._receive)
-        self._pump = Pump(self._mailbox, self._consumer, self._loop)
+        self._pump = Pump(self._mailbox, self._consumer, self._loop, self._admit)
 
-    def offer(self, frame: Frame, room: Room) -> bool:
+    def offer(self, frame: HandOver, room: Room) -> bool:
         """See :class:`~shadowmesh.mirror.carrier.Carrier`."""
         if self._pump is None:
             return False
@@ -56,6 +58,11 @@ class LoopCarrier:
         """See :class:`~shadowmesh.mirror.carrier.Carrier`."""
         self._first = (frame,)
         self.offer(frame, Room.END)
+
+    @property
+    def bound(self) -> bool:
+        """See :class:`~shadowmesh.mirror.carrier.Carrier`: not before the start, nor after the loop was closed."""
+        return self._loop is not None and not self._loop.is_closed()
 
     def queued(self) -> int:
         """See :class:`~shadowmesh.mirror.carrier.Carrier`."""

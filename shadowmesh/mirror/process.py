@@ -17,14 +17,15 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from shadowmesh.mirror.admission import Admit, HandOver
 from shadowmesh.mirror.carrier import MakeConsumer, Receive
 from shadowmesh.mirror.frames import Frame, Setup, State
 from shadowmesh.mirror.link import Link
 from shadowmesh.mirror.tap import Room
 from shadowmesh.telemetry.faults import Faults
 
-INTERVAL = 0.004
-"""Seconds between two looks while there is traffic: the most a hand-over waits, and 250 wake-ups a second at most."""
+INTERVAL = 0.01
+"""Seconds between two looks while there is traffic: the most a hand-over waits, and 100 wake-ups a second at most."""
 FINISH_SECONDS = 8.0
 """What a draining worker gets beyond its grace, to export what it has."""
 _IDLE_LOOKS = 50
@@ -46,6 +47,7 @@ class ProcessCarrier:
         *,
         first: tuple[Frame, ...],
         queue_items: int,
+        admit: Admit,
         setup: Callable[[], bytes],
         workers: int,
         faults: Faults,
@@ -60,6 +62,7 @@ class ProcessCarrier:
                 self._came_back,
                 self._greeting,
                 queue_items=max(1, queue_items // workers),
+                admit=admit,
                 faults=faults,
                 clock=time.monotonic,
             )
@@ -85,7 +88,7 @@ class ProcessCarrier:
             self._thread = threading.Thread(target=self._run, name="shadowmesh-carrier", daemon=True)
             self._thread.start()
 
-    def offer(self, frame: Frame, room: Room) -> bool:
+    def offer(self, frame: HandOver, room: Room) -> bool:
         """See :class:`~shadowmesh.mirror.carrier.Carrier`."""
         if self._stopped or self._thread is None:
             return False
@@ -104,6 +107,11 @@ class ProcessCarrier:
         for link in self.links:
             link.mailbox.put(frame, Room.END)
         self._wake()
+
+    @property
+    def bound(self) -> bool:
+        """See :class:`~shadowmesh.mirror.carrier.Carrier`."""
+        return self._thread is not None
 
     def queued(self) -> int:
         """See :class:`~shadowmesh.mirror.carrier.Carrier`."""

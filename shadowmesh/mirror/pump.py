@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 
+from shadowmesh.mirror.admission import Admit, HandOver, Opened
 from shadowmesh.mirror.carrier import Consumer, Mailbox
-from shadowmesh.mirror.frames import Frame
 from shadowmesh.mirror.tap import Room
 
 INTERVAL = 0.002
@@ -23,16 +23,17 @@ _BATCH = 16
 class Pump:
     """One mailbox, one engine, one loop."""
 
-    def __init__(self, mailbox: Mailbox, consumer: Consumer, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, mailbox: Mailbox, consumer: Consumer, loop: asyncio.AbstractEventLoop, admit: Admit) -> None:
         self._mailbox = mailbox
         self._consumer = consumer
         self._loop = loop
+        self._admit = admit
         self._asleep = True
         self._looking = False
         self._idle = 0
         self._stopped = False
 
-    def offer(self, frame: Frame, room: Room, *, inside: bool) -> bool:
+    def offer(self, frame: HandOver, room: Room, *, inside: bool) -> bool:
         """Queue a frame and wake the pump if it sleeps; ``inside`` says the caller runs in the pump's loop."""
         # A loop that was closed without a drain reads nothing any more.
         if self._stopped or self._loop.is_closed() or not self._mailbox.put(frame, room):
@@ -76,6 +77,8 @@ class Pump:
             self._asleep = False
             self._loop.call_soon(self.wake)
 
-    def _feed(self, batch: list[Frame]) -> None:
-        for frame in batch:
-            self._consumer.feed(frame)
+    def _feed(self, batch: list[HandOver]) -> None:
+        for handed in batch:
+            frame = self._admit(handed) if isinstance(handed, Opened) else handed
+            if frame is not None:
+                self._consumer.feed(frame)

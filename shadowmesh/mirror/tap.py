@@ -109,7 +109,6 @@ class Tap:
         self,
         call: int,
         outlet: Outlet,
-        *,
         requests: bool,
         responses: bool,
         slot: Slot | None = None,
@@ -229,9 +228,10 @@ class Tap:
         self._times, self._messages, self._bytes = [], [], 0
         if not messages:
             return tuple(times), (), 0
-        if self._response_capture is None:
-            self._response_capture = self._outlet.capture()
-        taken = self._response_capture.take(size, len(messages))
+        capture = self._response_capture
+        if capture is None:
+            capture = self._response_capture = self._outlet.capture()
+        taken = capture.take(size, len(messages))
         if taken is None:
             self.capturing = False
             return tuple(times), (), 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
+from shadowmesh.mirror.admission import Admit, HandOver
 from shadowmesh.mirror.carrier import Consumer, Mailbox, MakeConsumer, Receive
 from shadowmesh.mirror.frames import Frame
 from shadowmesh.mirror.pump import Pump
@@ -21,10 +22,11 @@ class ThreadCarrier:
     """Runs the engine in a daemon thread, started by the first call."""
 
     def __init__(
-        self, make_consumer: MakeConsumer, receive: Receive, *, first: tuple[Frame, ...], queue_items: int
+        self, make_consumer: MakeConsumer, receive: Receive, *, first: tuple[Frame, ...], queue_items: int, admit: Admit
     ) -> None:
         self._make_consumer = make_consumer
         self._receive = receive
+        self._admit = admit
         self._mailbox = Mailbox(queue_items)
         for frame in first:
             self._mailbox.put(frame, Room.END)
@@ -42,11 +44,11 @@ class ThreadCarrier:
         self._loop = loop
         self._consumer = self._make_consumer(self._receive)
         self._worker = threading.Thread(target=self._run, args=(loop,), name="shadowmesh-mirror", daemon=True)
-        self._pump = Pump(self._mailbox, self._consumer, loop)
+        self._pump = Pump(self._mailbox, self._consumer, loop, self._admit)
         self._worker.start()
         loop.call_soon_threadsafe(self._pump.wake)
 
-    def offer(self, frame: Frame, room: Room) -> bool:
+    def offer(self, frame: HandOver, room: Room) -> bool:
         """See :class:`~shadowmesh.mirror.carrier.Carrier`."""
         if self._pump is None:
             # Another live thread is starting it right now; its pump begins with a look into the mailbox.
@@ -58,6 +60,11 @@ class ThreadCarrier:
         if self._pump is None or not self._pump.offer(frame, Room.END, inside=False):
             # Behind what it was made with: the first look of the pump finds both.
             self._mailbox.put(frame, Room.END)
+
+    @property
+    def bound(self) -> bool:
+        """See :class:`~shadowmesh.mirror.carrier.Carrier`."""
+        return self._pump is not None
 
     def queued(self) -> int:
         """See :class:`~shadowmesh.mirror.carrier.Carrier`."""

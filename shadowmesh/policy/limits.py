@@ -22,13 +22,14 @@ class Tokens:
 
     def take(self, count: int = 1) -> bool:
         """Take ``count`` tokens, all or none, and say whether there were enough."""
-        pop = self._free.pop
-        for taken in range(count):
-            try:
-                pop()
-            except IndexError:
-                self.give(taken)
-                return False
+        taken = 0
+        try:
+            while taken < count:
+                self._free.pop()
+                taken += 1
+        except IndexError:
+            self.give(taken)
+            return False
         return True
 
     def give(self, count: int = 1) -> None:

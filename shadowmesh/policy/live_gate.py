@@ -87,10 +87,14 @@ class TargetPlan:
 
 
 class Ticket(NamedTuple):
-    """A call that is sampled for at least one target: by which experiment, and who takes part."""
+    """
+    A call that is sampled for at least one target: by which experiment, who takes part, and whether any shadow is
+    to be called as far as is known yet.
+    """
 
     plan: Plan
     admissions: tuple[Admission, ...]
+    mirrored: bool
 
 
 class Plan:
@@ -165,6 +169,7 @@ class LiveGate:
                     return None
         place = position(plan.salt, draw()) if plan.drawn else 0.0
         admissions = []
+        mirrored = False
         for target in plan.targets:
             if place >= target.rate:
                 self._count(target.not_sampled)
@@ -172,4 +177,5 @@ class LiveGate:
                 admissions.append(target.admission._replace(drop_reason=target.state.closed))
             else:
                 admissions.append(target.admission)
-        return Ticket(plan, tuple(admissions)) if admissions else None
+                mirrored = True
+        return Ticket(plan, tuple(admissions), mirrored) if admissions else None

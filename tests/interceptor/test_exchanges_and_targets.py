@@ -13,8 +13,8 @@ from support.servers import interceptor_of, is_aio, live_server
 from support.shadows import answering
 
 from shadowmesh.names import Decision, Role
-from shadowmesh.schema.messages import FINISH_REASON_STOP, GenerateDelta, GenerateRequest, Usage
 from shadowmesh.policy.live_gate import FunnelKey
+from shadowmesh.schema.messages import FINISH_REASON_STOP, GenerateDelta, GenerateRequest, Usage
 from shadowmesh.testing import Backend, ReceivedCall
 
 CONVERSE = "/shadowmesh.v1.Inference/Converse"

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from shadowmesh.mirror.admission import HandOver
 from shadowmesh.mirror.carrier import Mailbox, MirrorSettings
 from shadowmesh.mirror.frames import Credit, Frame
 from shadowmesh.mirror.tap import Room
@@ -61,7 +62,7 @@ def test_of_many_threads_putting_and_one_taking_nothing_is_lost_or_doubled_and_e
         for number in range(each):
             assert mailbox.put(hand_over(thread * each + number), Room.NEW)
 
-    taken: list[Frame] = []
+    taken: list[HandOver] = []
     with ThreadPoolExecutor(threads) as pool:
         running = [pool.submit(put, thread) for thread in range(threads)]
         while not all(one.done() for one in running):

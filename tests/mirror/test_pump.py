@@ -53,7 +53,7 @@ class Pumped:
     def __init__(self, capacity: int = 100_000) -> None:
         self.mailbox = Mailbox(capacity)
         self.consumer = Collector()
-        self.pump = Pump(self.mailbox, self.consumer, asyncio.get_running_loop())
+        self.pump = Pump(self.mailbox, self.consumer, asyncio.get_running_loop(), lambda opened: None)
 
     def offer(self, number: int, room: Room = Room.NEW, *, inside: bool = True) -> bool:
         return self.pump.offer(Credit(number, 0), room, inside=inside)

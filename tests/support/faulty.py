@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shadowmesh.mirror.admission import Admit, HandOver
 from shadowmesh.mirror.carrier import Consumer, MakeCarrier, MakeConsumer, Receive
 from shadowmesh.mirror.frames import Frame
 from shadowmesh.mirror.loop import LoopCarrier
@@ -28,9 +29,9 @@ def faulty(carrier: str, part: str) -> MakeCarrier:
     """Return how to make a carrier that works, but for ``part``, which raises."""
 
     def make(
-        make_consumer: MakeConsumer, receive: Receive, *, first: tuple[Frame, ...], queue_items: int
+        make_consumer: MakeConsumer, receive: Receive, *, first: tuple[Frame, ...], queue_items: int, admit: Admit
     ) -> FaultyCarrier:
-        return FaultyCarrier(carrier, part, make_consumer, receive, first=first, queue_items=queue_items)
+        return FaultyCarrier(carrier, part, make_consumer, receive, first=first, queue_items=queue_items, admit=admit)
 
     return make
 
@@ -47,6 +48,7 @@ class FaultyCarrier:
         *,
         first: tuple[Frame, ...],
         queue_items: int,
+        admit: Admit,
     ) -> None:
         def make(reply: Receive) -> Consumer:
             if part == "engine made":
@@ -54,17 +56,21 @@ class FaultyCarrier:
             return FaultyConsumer(make_consumer(reply), part)
 
         kind: MakeCarrier = LoopCarrier if carrier == "loop" else ThreadCarrier
-        self._inner = kind(make, receive, first=first, queue_items=queue_items)
+        self._inner = kind(make, receive, first=first, queue_items=queue_items, admit=admit)
         self._part = part
 
     def start(self) -> None:
         self._fail("start")
         self._inner.start()
 
-    def offer(self, frame: Frame, room: Room) -> bool:
+    def offer(self, frame: HandOver, room: Room) -> bool:
         if room in _ROOMS.get(self._part, ()):
             raise RuntimeError(self._part)
         return self._inner.offer(frame, room)
+
+    @property
+    def bound(self) -> bool:
+        return self._inner.bound
 
     def queued(self) -> int:
         self._fail("queued")

@@ -1,7 +1,7 @@
 """
 Peers that misbehave on the wire: raw sockets that speak just enough HTTP/2 to do one thing wrong.
 
-A :class:`Peer` plays one script per connection, in a thread of its own; whatever a script does, leaving the block ends it.
+A :class:`Peer` plays one script per connection, in a thread of its own; whatever it does, leaving the block ends it.
 """
 
 from __future__ import annotations

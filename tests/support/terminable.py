@@ -81,7 +81,9 @@ def serve_sync(mesh: Mesh) -> None:
 async def serve_aio(mesh: Mesh) -> None:
     told = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
-    server = grpc.aio.server(handlers=[AioScripts(Forgetful())], interceptors=[mesh.aio_interceptor()], options=_OPTIONS)
+    server = grpc.aio.server(
+        handlers=[AioScripts(Forgetful())], interceptors=[mesh.aio_interceptor()], options=_OPTIONS
+    )
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     say(port)

@@ -9,8 +9,8 @@ import grpc
 from support.scripts import script
 from support.servers import Server
 
-# Request streams are the dearest for client, server and shadow alike: two of ten will do.
-_MIX = ("unary_unary", "unary_stream") * 4 + ("stream_unary", "stream_stream")
+# Request streams are the dearest for client, server and shadow alike: two of twenty will do.
+_MIX = ("unary_unary", "unary_stream") * 9 + ("stream_unary", "stream_stream")
 _REQUEST = script(["send", "one"], ["read_all"], ["send", "end"])
 
 

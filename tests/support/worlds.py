@@ -92,8 +92,9 @@ def world(
 
 
 def with_mirror(settings: Config, **changes: Any) -> Config:
-    """Return the configuration with other settings of the mirror."""
-    return settings.model_copy(update={"mirror": MirrorSettings.model_validate(changes)})
+    """Return the configuration with other settings of the mirror, and no slot in which it pauses by chance."""
+    unpaused = {"harm_guard": {"enabled": False}}
+    return settings.model_copy(update={"mirror": MirrorSettings.model_validate(unpaused | changes)})
 
 
 def unguarded(one: dict[str, Any]) -> dict[str, Any]:
