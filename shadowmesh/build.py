@@ -24,7 +24,7 @@ import grpc
 import grpc.aio
 
 from shadowmesh import config as configuration
-from shadowmesh.errors import StartError
+from shadowmesh.errors import LoopError, StartError
 from shadowmesh.interceptor.aio import AioInterceptor
 from shadowmesh.interceptor.sync import SyncInterceptor
 from shadowmesh.mirror.assembly import WorkerSetup, make_engine, make_exporter
@@ -220,7 +220,7 @@ class Mesh:
         Mirror nothing new, give shadows in flight ``grace`` seconds, then cut them; export everything.
 
         Raises:
-            RuntimeError: called in the event loop that the carrier shares; await :meth:`adrain` there.
+            LoopError: called in the event loop that the carrier shares; await :meth:`adrain` there.
         """
         self._stop_accepting()
         if self._carrier is not None:
@@ -238,16 +238,24 @@ class Mesh:
         """Drain, export what waits within a few seconds, and release everything; more than once is safe."""
         if not self._closed:
             self._stop_accepting()
-            if self._carrier is not None:
-                self._carrier.drain_blocking(grace)
+            try:
+                if self._carrier is not None:
+                    self._carrier.drain_blocking(grace)
+            except LoopError:
+                raise
+            except Exception as error:
+                self._faults.report("drain", error)
             self._release()
 
     async def aclose(self, grace: float = DEFAULT_GRACE) -> None:
         """Do what :meth:`close` does, from any event loop."""
         if not self._closed:
             self._stop_accepting()
-            if self._carrier is not None:
-                await self._carrier.drain(grace)
+            try:
+                if self._carrier is not None:
+                    await self._carrier.drain(grace)
+            except Exception as error:
+                self._faults.report("drain", error)
             await asyncio.to_thread(self._release)
 
     def __enter__(self) -> Self:
@@ -370,7 +378,10 @@ class Mesh:
         if self._pairs is not None:
             self._pairs.close(_FLUSH_SECONDS)
         if self._metrics is not None:
-            self._metrics.close(max(deadline - time.monotonic(), _LEAST_SECONDS))
+            try:
+                self._metrics.close(max(deadline - time.monotonic(), _LEAST_SECONDS))
+            except Exception as error:
+                self._faults.report("metrics", error)
 
     def forked(self) -> None:
         """Forget what runs, in a child process: no thread, channel or exporter came along."""

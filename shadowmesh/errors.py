@@ -4,6 +4,7 @@ Every exception ShadowMesh raises on purpose.
     ShadowMeshError
     ├── ConfigError        the configuration is wrong; names the file and the key path
     ├── StartError         something outside the configuration stops the start (a taken port, a missing package)
+    ├── LoopError          a blocking call from the event loop it would wait for
     ├── FrameError         bytes on the carrier boundary are not a frame
     ├── ProtocolMapError   a protocol map or its descriptors cannot be used
     └── DecodeError        bytes from the wire are not what their method promises
@@ -36,6 +37,10 @@ class ConfigError(ShadowMeshError):
 
 class StartError(ShadowMeshError):
     """The environment does not allow the start: a taken port, a missing optional package, an endpoint of our own."""
+
+
+class LoopError(ShadowMeshError, RuntimeError):
+    """A blocking call was made in the very event loop that it would have to wait for."""
 
 
 class FrameError(ShadowMeshError):

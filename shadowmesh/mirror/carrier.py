@@ -14,9 +14,11 @@ from typing import Literal, Protocol
 from pydantic import Field
 
 from shadowmesh.mirror.admission import Admit, HandOver
+from shadowmesh.mirror.budget_file import BudgetShareSettings
 from shadowmesh.mirror.frames import Frame
 from shadowmesh.mirror.tap import Room
 from shadowmesh.policy.harm_settings import HarmGuardSettings
+from shadowmesh.pricing import PriceSettings
 from shadowmesh.settings import ByteSize, Settings
 
 Receive = Callable[[Frame], None]
@@ -37,6 +39,9 @@ class MirrorSettings(Settings):
         max_message_bytes: a larger request message is not mirrored, a larger answer is not read.
         max_call_bytes: the same for all messages of one call and direction together, each counted with 128 bytes more
             than it has.
+        prices: what calls cost, for budgets of money; as ``processor.prices``, which a file for both repeats by a YAML
+            anchor. Then public list prices, where genai-prices is installed.
+        budget: this machine's part of every budget, and where what was spent outlives a restart.
         harm_guard: how mirroring measures what it does to live calls, and when it stops itself.
     """
 
@@ -46,6 +51,8 @@ class MirrorSettings(Settings):
     capture_bytes: ByteSize = 64 * 1024 * 1024
     max_message_bytes: ByteSize = 4 * 1024 * 1024
     max_call_bytes: ByteSize = 16 * 1024 * 1024
+    prices: tuple[PriceSettings, ...] = ()
+    budget: BudgetShareSettings = BudgetShareSettings()
     harm_guard: HarmGuardSettings = HarmGuardSettings()
 
 
@@ -107,7 +114,7 @@ class Carrier(Protocol):
         The same, from a thread without a loop.
 
         Raises:
-            RuntimeError: the engine runs in the calling thread's loop, which waiting here would block for ever.
+            LoopError: the engine runs in the calling thread's loop, which waiting here would block for ever.
         """
 
     def forget(self) -> None:

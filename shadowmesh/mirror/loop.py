@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
+from shadowmesh.errors import LoopError
 from shadowmesh.mirror.admission import Admit, HandOver
 from shadowmesh.mirror.carrier import Consumer, Mailbox, MakeConsumer, Receive
 from shadowmesh.mirror.frames import Frame
@@ -86,7 +87,7 @@ class LoopCarrier:
         if not self._loop.is_running():
             self._loop.run_until_complete(self._finish(grace))
         elif threading.get_ident() == self._thread:
-            raise RuntimeError("the mirror shares this thread's event loop: use `await mesh.adrain()`")
+            raise LoopError("the mirror shares this thread's event loop: use `await mesh.adrain()`")
         else:
             asyncio.run_coroutine_threadsafe(self._finish(grace), self._loop).result()
 
@@ -96,11 +97,13 @@ class LoopCarrier:
     async def _finish(self, grace: float) -> None:
         if self._pump is None or self._consumer is None:
             return
-        self._pump.flush()
-        await self._consumer.drain(grace)
-        self._pump.stop()
-        self._pump.flush()
-        await self._consumer.close()
+        try:
+            self._pump.flush()
+            await self._consumer.drain(grace)
+        finally:
+            self._pump.stop()
+            self._pump.flush()
+            await self._consumer.close()
 
     def _end_now(self) -> None:
         """The loop was closed before anybody drained: what is open is recorded as cut."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from shadowmesh.mirror.admission import Admit, HandOver
+from shadowmesh.mirror.admission import Admit, HandOver, Opened
 from shadowmesh.mirror.carrier import Consumer, Mailbox, MakeConsumer, Receive
 from shadowmesh.mirror.frames import Frame
 from shadowmesh.mirror.pump import Pump
 from shadowmesh.mirror.tap import Room
+from shadowmesh.names import DropReason
 
 _JOIN_SECONDS = 5.0
 
@@ -33,6 +34,7 @@ class ThreadCarrier:
         self._starting = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._worker: threading.Thread | None = None
+        self._failed = False
         self._pump: Pump | None = None
         self._consumer: Consumer | None = None
 
@@ -40,19 +42,30 @@ class ThreadCarrier:
         """Start the thread, once; of several live threads one starts it and the others go on at once."""
         if self._pump is not None or not self._starting.acquire(blocking=False):
             return
+        try:
+            self._consumer = self._make_consumer(self._receive)
+        except Exception:
+            self._failed = True
+            self._refuse_what_waits()
+            raise
         loop = asyncio.new_event_loop()
         self._loop = loop
-        self._consumer = self._make_consumer(self._receive)
         self._worker = threading.Thread(target=self._run, args=(loop,), name="shadowmesh-mirror", daemon=True)
         self._pump = Pump(self._mailbox, self._consumer, loop, self._admit)
         self._worker.start()
         loop.call_soon_threadsafe(self._pump.wake)
 
+    def _refuse_what_waits(self) -> None:
+        """There will be no engine: count what other threads have handed over meanwhile."""
+        for handed in self._mailbox.take(len(self._mailbox)):
+            if isinstance(handed, Opened):
+                self._admit(handed._replace(request=None, reason=DropReason.NOT_RECORDED))
+
     def offer(self, frame: HandOver, room: Room) -> bool:
         """See :class:`~shadowmesh.mirror.carrier.Carrier`."""
         if self._pump is None:
             # Another live thread is starting it right now; its pump begins with a look into the mailbox.
-            return self._starting.locked() and self._mailbox.put(frame, room)
+            return self._starting.locked() and not self._failed and self._mailbox.put(frame, room)
         return self._pump.offer(frame, room, inside=False)
 
     def reload(self, frame: Frame) -> None:
@@ -73,14 +86,18 @@ class ThreadCarrier:
     async def drain(self, grace: float) -> None:
         """See :class:`~shadowmesh.mirror.carrier.Carrier`; may be awaited in any loop."""
         if self._loop is not None and not self._loop.is_closed():
-            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._finish(grace), self._loop))
-            await asyncio.to_thread(self._join)
+            try:
+                await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._finish(grace), self._loop))
+            finally:
+                await asyncio.to_thread(self._join)
 
     def drain_blocking(self, grace: float) -> None:
         """See :class:`~shadowmesh.mirror.carrier.Carrier`."""
         if self._loop is not None and not self._loop.is_closed():
-            asyncio.run_coroutine_threadsafe(self._finish(grace), self._loop).result()
-            self._join()
+            try:
+                asyncio.run_coroutine_threadsafe(self._finish(grace), self._loop).result()
+            finally:
+                self._join()
 
     def forget(self) -> None:
         """See :class:`~shadowmesh.mirror.carrier.Carrier`; there is nothing that came along."""
@@ -88,11 +105,13 @@ class ThreadCarrier:
     async def _finish(self, grace: float) -> None:
         if self._pump is None or self._consumer is None:
             return
-        self._pump.flush()
-        await self._consumer.drain(grace)
-        self._pump.stop()
-        self._pump.flush()
-        await self._consumer.close()
+        try:
+            self._pump.flush()
+            await self._consumer.drain(grace)
+        finally:
+            self._pump.stop()
+            self._pump.flush()
+            await self._consumer.close()
 
     def _join(self) -> None:
         if self._loop is None or self._worker is None or self._loop.is_closed():

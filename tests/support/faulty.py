@@ -83,12 +83,13 @@ class FaultyCarrier:
         self._inner.forget()
 
     async def drain(self, grace: float) -> None:
-        self._fail("drain")
+        # Drained all the same: no test may leave a thread to the next.
         await self._inner.drain(grace)
+        self._fail("drain")
 
     def drain_blocking(self, grace: float) -> None:
-        self._fail("drain")
         self._inner.drain_blocking(grace)
+        self._fail("drain")
 
     def _fail(self, part: str) -> None:
         if self._part == part:
