@@ -13,22 +13,22 @@ The unit is the slot, not the call, because calls of a slot share their load: te
 (verdict.md b7). The rank's mean is known by the draw alone (see ``slot_rank``), so ranks need no variance guard; they
 go into the e-process of ``evidence``, and harm is what it shows at ``alpha / 2`` for either figure.
 
-Slow is what exceeds a quantile of earlier calls of both kinds, frozen before the block begins (``slow_limit``). Harm
-must exceed a margin: on-slots get the limit with the margin added, and the off-slot is lent failures by chance at the
+Slow is what exceeds a quantile of earlier calls of off-slots, frozen before the block begins (``slow_limit``). Harm must
+exceed a margin: on-slots get the limit with the margin added, and the off-slot is lent failures by chance at the
 rate of the margin. A mirroring that stays below both makes the off-slot's rank no better than uniform.
 
 What it takes, simulated at the defaults (blocks of 40 s; calls of lognormal latency, sigma 0.6; level and rate wander
 from slot to slot with autocorrelation 0.9, spread 0.2 and 0.3; drift; outages; 1 % of calls fail). Blocks from the
-start until mirroring stops, median and 80 % of 8 to 12 runs:
+start until mirroring stops, median and 80 % of 8 or 10 runs:
 
 | calls per slot | latency +30 % | latency × 3 | errors +2 points | errors +10 | errors +50 |
 |---|---|---|---|---|---|
-| 10 | 94, 136 | 23, 24 | | 24, 28 | |
-| 40 | 37, 50 | 13, 14 | 61, 74 | | 11, 11 |
-| 100 | 24, 31 | | 25, 39 | | |
+| 10 | 90, 115 | 18, 18 | | 24, 25 | |
+| 40 | 31, 36 | 11, 11 | 56, 86 | | 11, 11 |
+| 100 | 23, 24 | | 27, 41 | | |
 
 False alarms without any harm, with stronger swings (0.5 and 0.7; an outage per hundred slots): at alpha 0.1 and without
-margins 3 of 400 runs of 150 blocks; with the default margins none of 180 runs of 200.
+margins 1 of 200 runs of 150 blocks.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ class MirrorMetrics:
         active: Callable[[], Mapping[tuple[str, str], int]],
         queued: Callable[[], int],
         lost: Callable[[], Mapping[LossKey, int]],
+        closed: Callable[[], Mapping[tuple[str, str], str]],
         reloads: Callable[[], int],
         harm: Callable[[], str],
     ) -> None:
@@ -36,6 +37,7 @@ class MirrorMetrics:
         self._active = active
         self._queued = queued
         self._lost = lost
+        self._closed_targets = closed
         self._reloads = reloads
         self._harm = harm
         self._closed = False
@@ -67,6 +69,12 @@ class MirrorMetrics:
             description="Exchanges of the funnel whose legs are known to be lost, by whom",
         )
 
+        meter.create_observable_gauge(
+            names.METRIC_MIRROR_BREAKER_STATE,
+            callbacks=[self._observe_breakers],
+            unit="1",
+            description="1 while the breaker of a target is open and its exchanges are shed, else 0",
+        )
         meter.create_observable_counter(
             names.METRIC_MIRROR_CONFIG_RELOADS,
             callbacks=[self._observe_reloads],
@@ -105,6 +113,11 @@ class MirrorMetrics:
         for (experiment, target, reason), count in self._lost().items():
             about = {names.EXPERIMENT_NAME: experiment, names.TARGET_NAME: target, names.MIRROR_LOSS_REASON: reason}
             yield Observation(count, about)
+
+    def _observe_breakers(self, _: CallbackOptions) -> Iterable[Observation]:
+        for (experiment, target), reason in self._closed_targets().items():
+            about = {names.EXPERIMENT_NAME: experiment, names.TARGET_NAME: target}
+            yield Observation(int(reason == names.DropReason.CIRCUIT_OPEN), about)
 
     def _observe_reloads(self, _: CallbackOptions) -> Iterable[Observation]:
         yield Observation(self._reloads())

@@ -405,3 +405,14 @@ def test_settings_that_make_no_guard_are_refused_by_key(wrong: dict[str, Any]) -
     with pytest.raises(ValidationError) as refusal:
         HarmGuardSettings.model_validate(wrong)
     assert refusal.value.errors()[0]["loc"] == tuple(wrong)
+
+
+@pytest.mark.parametrize("slower", [1.3, 3.0])
+def test_harm_shows_where_calls_take_nearly_the_same_time_too(slower: float) -> None:
+    # A limit learned from mirrored calls would be theirs, and nothing would exceed it.
+    random, watched = Random(5), guard(3)
+    for place in range(60 * 20):
+        for _ in range(20):
+            slot = watched.begin(START + place * SLOT)
+            slot.note(round((1 if slot.off else slower) * SECOND / 10 * random.uniform(0.98, 1.02)), False)
+    assert watched.harm == HarmFigure.LATENCY

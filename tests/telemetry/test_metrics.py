@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader, Sum
+from opentelemetry.sdk.metrics.export import Gauge, InMemoryMetricReader, Sum
 from opentelemetry.sdk.resources import Resource
 
 from shadowmesh import names
@@ -52,6 +52,7 @@ def metrics(reader: InMemoryMetricReader, sources: Sources) -> Iterator[MirrorMe
         active=lambda: sources.active,
         queued=lambda: sources.queued,
         lost=lambda: {LossKey("summaries", "a", "export"): 4},
+        closed=lambda: {("summaries", "a"): "circuit_open", ("summaries", "b"): "", ("summaries", "c"): "budget"},
         reloads=lambda: 2,
         harm=lambda: "latency",
     )
@@ -69,6 +70,14 @@ def collected(reader: InMemoryMetricReader) -> dict[str, Any]:
     return {metric.name: metric for metric in scope.metrics}
 
 
+@pytest.mark.usefixtures("metrics")
+def test_a_breaker_is_open_or_it_is_not_whatever_else_closes_a_target(reader: InMemoryMetricReader) -> None:
+    metric = collected(reader)["shadowmesh.mirror.breaker.state"]
+    assert (metric.unit, type(metric.data)) == ("1", Gauge)
+    states = {point.attributes["shadowmesh.target.name"]: point.value for point in metric.data.data_points}
+    assert states == {"a": 1, "b": 0, "c": 0}
+
+
 def points(metric: Any) -> dict[frozenset[tuple[str, Any]], int]:
     assert isinstance(metric.data, Sum)
     return {frozenset((point.attributes or {}).items()): int(point.value) for point in metric.data.data_points}
@@ -79,6 +88,7 @@ def test_names_units_and_kinds(reader: InMemoryMetricReader) -> None:
     found = {
         name: (metric.unit, metric.data.is_monotonic, int(metric.data.aggregation_temporality))
         for name, metric in collected(reader).items()
+        if isinstance(metric.data, Sum)
     }
     assert found == {
         "shadowmesh.mirror.requests": ("{request}", True, 2),
