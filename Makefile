@@ -3,6 +3,8 @@
 PYTHON ?= python3
 # The oldest supported versions have wheels for Python 3.11 and 3.12 only.
 LOWEST_PYTHON ?= $(PYTHON)
+# How long `make soak` goes on.
+SECONDS ?= 300
 # Extra arguments for what runs: make test ARGS=-x, make demo ARGS=--keep
 ARGS ?=
 
@@ -19,7 +21,7 @@ COMPILE := .venv/bin/uv pip compile pyproject.toml --quiet --upgrade --generate-
 	--custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help check test demo bench test-lowest generate check-generated lock clean python
+.PHONY: help check test demo bench soak test-lowest generate check-generated lock clean python
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -41,6 +43,9 @@ demo: .venv/.installed ## a live and a shadow model, mirrored, paired and compar
 
 bench: .venv/.installed ## what the interceptor costs; ARGS="--quick --json FILE"
 	.venv/bin/python tests/bench/overhead.py $(ARGS)
+
+soak: .venv/.installed ## minutes of mixed traffic, and what it leaves behind; SECONDS=30 for a short one
+	.venv/bin/python tests/soak/soak.py --seconds $(SECONDS) $(ARGS)
 
 test-lowest: .venv-lowest/.installed .venv-protobuf6/.installed ## the interceptor's tests on the oldest versions, and on protobuf 6
 	.venv-lowest/bin/python -m pytest $(LOWEST_TESTS) $(ARGS)
