@@ -13,6 +13,7 @@ LOWEST_TESTS := $(wildcard $(addprefix tests/,schema policy protocols telemetry 
 	test_errors.py test_model.py test_names.py test_rpc.py test_settings.py test_pricing.py))
 
 GENERATED := shadowmesh/schema
+CONFIG_SCHEMA := $(GENERATED)/config.json
 PIP := -m pip --quiet --disable-pip-version-check
 # Hashes come from the lock; without isolation nothing outside the lock can enter the build either.
 EDITABLE := install --no-deps --no-build-isolation --editable .
@@ -51,11 +52,14 @@ test-lowest: .venv-lowest/.installed .venv-protobuf6/.installed ## the intercept
 	.venv-lowest/bin/python -m pytest $(LOWEST_TESTS) $(ARGS)
 	.venv-protobuf6/bin/python -m pytest $(LOWEST_TESTS) $(ARGS)
 
-generate: .venv/.installed ## what is made from proto/
+generate: .venv/.installed ## what is made from proto/, and the schema of the configuration
 	.venv/bin/python proto/generate.py $(GENERATED)
+	.venv/bin/shadowmesh check-config --schema > $(CONFIG_SCHEMA)
 
 check-generated: .venv/.installed
 	.venv/bin/python proto/generate.py --check $(GENERATED)
+	@.venv/bin/shadowmesh check-config --schema | cmp -s - $(CONFIG_SCHEMA) \
+		|| { echo "$(CONFIG_SCHEMA) is stale: run make generate" >&2; exit 1; }
 
 # Only the first is universal: where a package forks by Python version, uv may take different "lowest" versions per fork.
 lock: .venv/.installed ## the pinned versions, upgraded

@@ -28,15 +28,22 @@ from shadowmesh.errors import LoopError, StartError
 from shadowmesh.interceptor.aio import AioInterceptor
 from shadowmesh.interceptor.sync import SyncInterceptor
 from shadowmesh.mirror.assembly import WorkerSetup, make_engine, make_exporter
+from shadowmesh.mirror.budget_file import check as check_budget_state
 from shadowmesh.mirror.carrier import Carrier, Consumer, MakeCarrier, Receive
 from shadowmesh.mirror.engine import EXPERIMENTS
+from shadowmesh.mirror.file_watch import AGAIN_SECONDS, FileWatch
 from shadowmesh.mirror.frames import Lost, Reload
 from shadowmesh.mirror.live import LiveSide
 from shadowmesh.mirror.loop import LoopCarrier
 from shadowmesh.mirror.process import ProcessCarrier
+from shadowmesh.mirror.rounds import Round, Rounds
 from shadowmesh.mirror.thread import ThreadCarrier
-from shadowmesh.names import LossReason
+from shadowmesh.names import SERVICE_INSTANCE_ID, LossReason, ReloadResult
+from shadowmesh.policy.budget import Remaining
+from shadowmesh.policy.experiment import in_force
 from shadowmesh.policy.live_gate import FunnelKey
+from shadowmesh.policy.self_check import Finding, SelfCheck
+from shadowmesh.pricing import bundled_list_prices
 from shadowmesh.telemetry import providers
 from shadowmesh.telemetry.export import PairExporter, Receipt
 from shadowmesh.telemetry.faults import Faults
@@ -50,11 +57,13 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
     from shadowmesh.telemetry.status_shape import Carrier as CarrierStatus
+    from shadowmesh.telemetry.status_shape import ConfigFile as ConfigFileStatus
 
 DEFAULT_GRACE = 5.0
 """Seconds that shadows in flight get when a mesh is closed without saying how many."""
 _FLUSH_SECONDS = 5.0
 _LEAST_SECONDS = 0.5
+_SELF_CHECK_SECONDS = 10.0
 
 
 class Mesh:
@@ -82,7 +91,9 @@ class Mesh:
             make_carrier: makes what carries the frames, instead of what ``mirror.carrier`` says.
 
         Raises:
-            ConfigError: the ``OTEL_*`` variables name an exporter we do not know.
+            ConfigError: the ``OTEL_*`` variables name an exporter we do not know; a file or variable that a credential
+                is read from is missing; ``mirror.budget.state`` cannot be
+                used, or a file in it is damaged.
             StartError: a span exporter is given to the carrier ``process``, whose workers it cannot reach.
         """
         if span_exporter is not None and make_carrier is None and config.mirror.carrier == "process":
@@ -94,6 +105,8 @@ class Mesh:
         self._disabled = providers.sdk_disabled()
         if not self._disabled:
             providers.check(config.telemetry)
+            configuration.check_credentials(config)
+            _prepare_budgets(config)
         self._faults = Faults()
         self._given_exporter = span_exporter
         self._given_reader = metric_reader
@@ -108,6 +121,13 @@ class Mesh:
         self._closed = False
         self._life = Life()
         self._endpoint: StatusEndpoint | None = None
+        self._remaining: dict[tuple[str, str, str], Remaining] = {}
+        self._self_check = SelfCheck()
+        self._self_check.watch(config.experiments)
+        self._live.on_shadow(self._self_check.shadow_arrived)
+        self._misfits: list[Finding] = []
+        self._watch: FileWatch | None = None
+        self._rounds = self._make_rounds()
         if config.telemetry.status is not None:
             # Loaded now, so that the first question does not stop the server for imports.
             import_module("shadowmesh.telemetry.snapshot")
@@ -120,14 +140,26 @@ class Mesh:
         *,
         span_exporter: SpanExporter | None = None,
         metric_reader: MetricReader | None = None,
+        watch: bool | None = None,
     ) -> Self:
         """
         Build from a configuration file, checked now.
 
+        Args:
+            watch: whether a changed file takes effect, from the first interceptor that is asked for on; by default as
+                ``reload.watch`` says.
+
         Raises:
             ConfigError: names the file and the key.
         """
-        return cls(configuration.load(path), span_exporter=span_exporter, metric_reader=metric_reader)
+        text = configuration.read(path)
+        config = configuration.parse(text, source=str(path))
+        mesh = cls(config, span_exporter=span_exporter, metric_reader=metric_reader)
+        if config.reload.watch if watch is None else watch:
+            accept = weakref.WeakMethod(mesh._reload_text)  # of our own class
+            mesh._watch = FileWatch(Path(path), text.encode(), partial(_accept, accept))
+            mesh._rounds = mesh._make_rounds()
+        return mesh
 
     def interceptor(self) -> grpc.ServerInterceptor:
         """
@@ -155,14 +187,18 @@ class Mesh:
         Mirror by the experiments of another configuration from now on. Pairs in flight finish as they began; a target
         that is gone gets nothing more. Other settings take effect at the next start, which is said in the log.
         """
+        if not self._disabled:
+            configuration.check_credentials(config)
+            _prepare_budgets(config)
         if config.model_copy(update={"experiments": ()}) != self._config.model_copy(update={"experiments": ()}):
             self._faults.report("reload", "only experiments are reloaded; other settings need a restart")
         self._config = self._config.model_copy(update={"experiments": config.experiments})
         if self._carrier is not None:
             # First the engines, which still know the experiments that calls have begun under.
-            self._carrier.reload(Reload(0, EXPERIMENTS.dump_json(config.experiments)))
+            self._carrier.reload(Reload(0, EXPERIMENTS.dump_json(in_force(config.experiments))))
         self._live.reload(config.experiments)
         self._live.accepting = self._may_accept and bool(config.experiments)
+        self._self_check.watch(config.experiments)
 
     def reload_file(self, path: str | Path) -> None:
         """
@@ -172,6 +208,10 @@ class Mesh:
             ConfigError: names the file and the key.
         """
         self.reload(configuration.load(path))
+
+    def _reload_text(self, text: str) -> None:
+        if self._watch is not None and not self._closed:
+            self.reload(configuration.parse(text, source=str(self._watch.path)))
 
     def funnel(self) -> dict[FunnelKey, int]:
         """Return the account of every covered exchange so far, per target."""
@@ -204,6 +244,8 @@ class Mesh:
                     active=self._live.active(),
                     closed=self._live.closed(),
                     lost=self._live.lost(),
+                    remaining=self._left(),
+                    misfits=self._misfits,
                 ),
                 buffers=status_shape.Buffers(
                     queue=status_shape.Fill(used=self._live.queued(), cap=mirror.queue_items),
@@ -212,6 +254,7 @@ class Mesh:
                 ),
                 carrier=self._carrier_status(),
                 harm_guard=asdict(self._live.guard.report) if self._config.mirror.harm_guard.enabled else None,
+                config_file=self._file_status(),
             )
         )
 
@@ -276,12 +319,16 @@ class Mesh:
 
     def _stop_accepting(self) -> None:
         self._may_accept = self._live.accepting = False
+        self._rounds.stop()
 
     def _choose(self, natural: str) -> None:
         """Settle on a carrier at the first interceptor that is asked for."""
         if self._carrier is None:
             wanted = self._config.mirror.carrier
             self._attach_carrier(self._make_carrier or self._our_carrier(natural if wanted == "auto" else wanted))
+        if self._watch is not None and not self._closed:
+            # Now and not at the first covered call: what the file covers now may be none.
+            self._rounds.start()
 
     def _our_carrier(self, name: str) -> MakeCarrier:
         if name == "process":
@@ -290,7 +337,7 @@ class Mesh:
         return LoopCarrier if name == "loop" else ThreadCarrier
 
     def _attach_carrier(self, kind: MakeCarrier) -> None:
-        experiments = Reload(0, EXPERIMENTS.dump_json(self._config.experiments))
+        experiments = Reload(0, EXPERIMENTS.dump_json(in_force(self._config.experiments)))
         self._kind = kind
         self._carrier = kind(
             self._engine,
@@ -312,7 +359,7 @@ class Mesh:
             self._pairs = make_exporter(
                 self._config.telemetry, self._given_exporter, self._faults, partial(_count_losses, self._live.receive)
             )
-        return make_engine(reply, self._pairs, resource, self._config.mirror, self._faults)
+        return make_engine(reply, self._pairs, resource, self._config.mirror, self._faults, self._heard)
 
     def _worker_setup(self) -> bytes:
         """Likewise for the carrier ``process``, whose workers make the engine and the exporter themselves."""
@@ -322,10 +369,59 @@ class Mesh:
     def _publish(self) -> Resource:
         """Begin to publish the funnel of this process, and return what it is called."""
         resource = self._resource = self._resource or providers.make_resource(self._config.telemetry)
+        self._live.known_as(str(resource.attributes[SERVICE_INSTANCE_ID]))
         if self._metrics is None:
             self._metrics = self._make_metrics(resource)
         self._open_status()
+        self._rounds.start()
         return resource
+
+    def _make_rounds(self) -> Rounds:
+        """What is looked after beside the calls: our own mistakes, and the file."""
+        own = weakref.WeakMethod(self._check_itself)
+        rounds = [Round(_SELF_CHECK_SECONDS, partial(_call, own))]
+        if self._watch is not None:
+            watch = self._watch
+            every = self._config.reload.every
+            rounds.append(Round(every, lambda: min(AGAIN_SECONDS, every) if watch.look() else None))
+        needed = weakref.ref(self)
+        return Rounds(tuple(rounds), faults=self._faults, needed=lambda: needed() is not None)
+
+    def _check_itself(self) -> None:
+        for finding in self._self_check.look(self._live.funnel().items(), time.monotonic_ns()):
+            self._misfits.append(finding)
+            self._faults.report("self-check", f"{finding.experiment}/{finding.target} {finding.detail}")
+
+    def _heard(self, one: Remaining) -> None:
+        self._remaining[one[:3]] = one
+
+    def _left(self) -> list[Remaining]:
+        """Return what is left of every budget and time-box that is still there."""
+        there = {
+            (one.name, target.name)
+            for one in self._config.experiments
+            for target in one.targets
+            if target.budget is not None or one.time_box is not None
+        }
+        return [one for key, one in self._remaining.copy().items() if key[:2] in there]
+
+    def _file_status(self) -> ConfigFileStatus | None:
+        from shadowmesh.telemetry import status_shape
+
+        watch = self._watch
+        if watch is None:
+            return None
+        return status_shape.ConfigFile(
+            path=str(watch.path),
+            watched=self._rounds.started,
+            applied=watch.applied,
+            refused=watch.refused,
+            problem=watch.problem or None,
+        )
+
+    def _reload_results(self) -> dict[ReloadResult, int]:
+        refused = self._watch.refused if self._watch is not None else 0
+        return {ReloadResult.APPLIED: self._live.reloads, ReloadResult.REFUSED: refused}
 
     def _carrier_status(self) -> CarrierStatus:
         from shadowmesh.telemetry import status_shape
@@ -361,7 +457,9 @@ class Mesh:
             active=self._live.active,
             queued=self._live.queued,
             lost=self._live.lost,
-            reloads=lambda: self._live.reloads,
+            closed=self._live.closed,
+            remaining=self._left,
+            reloads=self._reload_results,
             harm=lambda: self._live.guard.harm,
         )
 
@@ -389,12 +487,34 @@ class Mesh:
         self._pairs = None
         self._metrics = None
         self._life = Life()
+        self._remaining = {}
+        started = self._rounds.started
+        self._rounds.forget()
+        if started:
+            self._rounds.start()
         if self._endpoint is not None:
             self._endpoint.abandon()
             self._endpoint = None
         if self._carrier is not None:
             self._carrier.forget()
             self._attach_carrier(self._kind)
+
+
+def _prepare_budgets(config: configuration.Config) -> None:
+    """Check what budgets need, and load it now: the engine may share its loop with live calls."""
+    check_budget_state(config.mirror.budget)
+    if any(target.budget is not None and target.budget.money for one in config.experiments for target in one.targets):
+        bundled_list_prices()
+
+
+def _accept(accept: weakref.WeakMethod[Any], text: str) -> None:
+    if (method := accept()) is not None:
+        method(text)
+
+
+def _call(method: weakref.WeakMethod[Any]) -> None:
+    if (work := method()) is not None:
+        work()
 
 
 def _count_losses(receive: Receive, receipts: list[Receipt], exported: bool) -> None:

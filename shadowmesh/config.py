@@ -10,23 +10,38 @@ import yaml
 from pydantic import ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from shadowmesh.catalog.builtin import protocol_names
+from shadowmesh.catalog.builtin import mapped_methods, protocol_names
 from shadowmesh.errors import ConfigError
 from shadowmesh.mirror.carrier import MirrorSettings
+from shadowmesh.mirror.file_watch import ReloadSettings
+from shadowmesh.mirror.gate import misfit
+from shadowmesh.policy.conditions import Conditions
 from shadowmesh.policy.experiment import ExperimentSettings
+from shadowmesh.policy.sampling import SamplingKey
+from shadowmesh.policy.timebox import share_of
 from shadowmesh.processor.settings import ProcessorSettings
 from shadowmesh.settings import Settings
 from shadowmesh.telemetry.settings import TelemetrySettings
 
-# Credentials stand under this key; what is wrong with one is said without it.
-_SECRET = "headers"
+# Credentials stand under these keys; what is wrong with one is said without it.
+_SECRETS = frozenset({"headers", "credentials"})
 
 
 class Config(Settings):
-    """A whole file. The interceptor reads all but ``processor``, the processor only that."""
+    """
+    A whole file. The interceptor reads all but ``processor``, the processor only that.
+
+    Args:
+        experiments: what is mirrored, and to whom.
+        mirror: how it is carried, within which bounds.
+        reload: whether a changed file takes effect without a restart.
+        telemetry: where our own spans and metrics go.
+        processor: what pairs and compares them.
+    """
 
     experiments: tuple[ExperimentSettings, ...] = ()
     mirror: MirrorSettings = MirrorSettings()
+    reload: ReloadSettings = ReloadSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     processor: ProcessorSettings = ProcessorSettings()
 
@@ -41,7 +56,31 @@ class Config(Settings):
             if experiment.protocol is not None and experiment.protocol not in known:
                 problem = f"{experiment.protocol!r} is none of {', '.join(known)}"
                 raise _wrong(f"experiments[{position}].protocol", problem)
+            if key := _undecidable(experiment):
+                problem = "it is in the request, and who is mirrored is decided before that is read"
+                raise _wrong(f"experiments[{position}].{key}", problem)
+            if problem := _too_few_pairs(self.mirror, experiment):
+                raise _wrong(f"experiments[{position}].time_box.pairs", problem)
+            mapped = mapped_methods(experiment.protocol)
+            for place, target in enumerate(experiment.targets):
+                if found := misfit(experiment, target, mapped):
+                    raise _wrong(f"experiments[{position}].targets[{place}].{found[0]}", found[1])
         return self
+
+
+def _undecidable(experiment: ExperimentSettings) -> str:
+    """Return the key of a choice that only the request could make, and that nobody makes yet."""
+    if isinstance(experiment.sampling.by, SamplingKey) and experiment.sampling.by.field is not None:
+        return "sampling.by.field"
+    return "when.models" if Conditions(experiment.when).reads_model else ""
+
+
+def _too_few_pairs(mirror: MirrorSettings, experiment: ExperimentSettings) -> str:
+    """Return what is wrong with a number of pairs of which no engine would get one."""
+    pairs = experiment.time_box.pairs if experiment.time_box is not None else None
+    if pairs is None or share_of(pairs, mirror.part) >= 1:
+        return ""
+    return f"{pairs} pairs over every engine are less than one for each (mirror.budget, mirror.workers)"
 
 
 def _wrong(key: str, problem: str) -> PydanticCustomError:
@@ -71,13 +110,21 @@ def load(path: str | Path) -> Config:
     Raises:
         ConfigError: the file cannot be read, is not YAML, or a key in it is wrong; its text is one line.
     """
-    source = str(path)
+    return parse(read(path), source=str(path))
+
+
+def read(path: str | Path) -> str:
+    """
+    Return the text of a configuration file.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "not UTF-8 text"
-        raise ConfigError(reason, source=source) from error
-    return parse(text, source=source)
+        raise ConfigError(reason, source=str(path)) from error
 
 
 def parse(text: str, *, source: str = "") -> Config:
@@ -102,7 +149,7 @@ def parse(text: str, *, source: str = "") -> Config:
         problem = str(first["msg"]).removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
             problem = "unknown key"
-        elif not isinstance(first["input"], (dict, list, Config)) and _SECRET not in first["loc"]:
+        elif not isinstance(first["input"], (dict, list, Config)) and _SECRETS.isdisjoint(first["loc"]):
             problem = f"{problem} (got {first['input']!r})"
         # An element that is wrong makes its list "too short" as well.
         others = [other for other in others if first["loc"][: len(other["loc"])] != other["loc"]]
@@ -110,6 +157,20 @@ def parse(text: str, *, source: str = "") -> Config:
             problem += f" (and {len(others)} more)"
         key = first.get("ctx", {}).get("key") or _key_path(first["loc"])
         raise ConfigError(problem.replace("\n", " "), source=source, key=key) from error
+
+
+def check_credentials(config: Config, *, source: str = "") -> None:
+    """
+    Check that this process can read the credentials of every target; the processor, which calls none, need not.
+
+    Raises:
+        ConfigError: a file or an environment variable is missing or cannot be used.
+    """
+    from shadowmesh.mirror.credentials import check
+
+    if wrong := check(config.experiments):
+        key, problem = wrong
+        raise ConfigError(problem, source=source, key=key)
 
 
 def _key_path(location: Sequence[str | int]) -> str:

@@ -120,6 +120,7 @@ class Leg:
     server_address: str | None = None
     server_port: int | None = None
     output_digest: str | None = None
+    request_digest: str | None = None
     target_digest: str | None = None
     config_digest: str | None = None
     fields: Fields = NO_FIELDS

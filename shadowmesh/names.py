@@ -40,11 +40,18 @@ class Decision(StrEnum):
 
 
 class DropReason(StrEnum):
-    """Why a sampled exchange was shed (or, with ``marked``, ``retry``, ``off_slot`` and ``harm``, never considered)."""
+    """
+    Why a sampled exchange was shed.
+
+    With ``marked``, ``retry``, ``other_model``, ``off_slot`` and ``harm`` it was never considered.
+    """
 
     QUEUE_FULL = "queue_full"
+    CAPTURE_FULL = "capture_full"
     CONCURRENCY_LIMIT = "concurrency_limit"
+    RATE_LIMIT = "rate_limit"
     OVERSIZE = "oversize"
+    OVERSIZE_CALL = "oversize_call"
     SHUTDOWN = "shutdown"
     UNSUPPORTED_HANDLER = "unsupported_handler"
     NOT_STARTED = "not_started"
@@ -53,8 +60,13 @@ class DropReason(StrEnum):
     RETRY = "retry"
     OFF_SLOT = "off_slot"
     HARM = "harm"
+    OTHER_MODEL = "other_model"
     CIRCUIT_OPEN = "circuit_open"
     REMOVED = "removed"
+    UNSAFE = "unsafe"
+    UNREADABLE = "unreadable"
+    BUDGET = "budget"
+    TIME_BOX = "time_box"
 
 
 WITHOUT_LEGS = frozenset({DropReason.UNSUPPORTED_HANDLER, DropReason.NOT_STARTED, DropReason.NOT_RECORDED})
@@ -67,6 +79,38 @@ class LossReason(StrEnum):
     RECORDING = "recording"
     EXPORT = "export"
     WORKER = "worker"
+
+
+class BudgetLimit(StrEnum):
+    """The limits of a target's budget, and ``unpriced``: it is blocked because nobody knows what a call costs."""
+
+    PER_HOUR = "per_hour"
+    PER_DAY = "per_day"
+    TOTAL = "total"
+    TOKENS = "tokens"
+    UNPRICED = "unpriced"
+
+
+class TimeBoxLimit(StrEnum):
+    """The sides of a time-box."""
+
+    START = "start"
+    END = "end"
+    PAIRS = "pairs"
+
+
+class Misfit(StrEnum):
+    """What the self-check finds: a shadow that comes back to its live server, and one that never fires."""
+
+    OWN_BACKEND = "own_backend"
+    NEVER_FIRES = "never_fires"
+
+
+class ReloadResult(StrEnum):
+    """What became of a changed configuration file."""
+
+    APPLIED = "applied"
+    REFUSED = "refused"
 
 
 class HarmFigure(StrEnum):
@@ -157,6 +201,7 @@ class Direction(StrEnum):
 META_ROLE = "x-shadowmesh-role"
 META_PAIR_ID = "x-shadowmesh-pair-id"
 META_INSTANCE = "x-shadowmesh-instance"
+META_TARGET = "x-shadowmesh-target"
 META_TRACEPARENT = "traceparent"
 META_TRACESTATE = "tracestate"
 META_PREVIOUS_ATTEMPTS = "grpc-previous-rpc-attempts"
@@ -212,6 +257,8 @@ MIRROR_DECISION = "shadowmesh.mirror.decision"
 MIRROR_DROP_REASON = "shadowmesh.mirror.drop_reason"
 MIRROR_QUEUE_TIME = "shadowmesh.mirror.queue_time"
 MIRROR_LOSS_REASON = "shadowmesh.mirror.loss_reason"
+MIRROR_BUDGET_LIMIT = "shadowmesh.mirror.budget.limit"
+MIRROR_RELOAD_RESULT = "shadowmesh.mirror.config.reload_result"
 MIRROR_HARM_REASON = "shadowmesh.mirror.harm.reason"
 STREAM_MESSAGE_COUNT = "shadowmesh.stream.message_count"
 STREAM_COMPLETE = "shadowmesh.stream.complete"
@@ -226,6 +273,7 @@ CALL_DEADLINE = "shadowmesh.call.deadline"
 CALL_END = "shadowmesh.call.end"
 CALL_CONCURRENCY = "shadowmesh.call.concurrency"
 OUTPUT_DIGEST = "shadowmesh.output.digest"
+REQUEST_DIGEST = "shadowmesh.request.digest"
 COST_AMOUNT = "shadowmesh.cost.amount"
 COST_CURRENCY = "shadowmesh.cost.currency"
 COST_SOURCE = "shadowmesh.cost.source"
@@ -265,7 +313,11 @@ METRIC_MIRROR_REQUESTS = "shadowmesh.mirror.requests"
 METRIC_MIRROR_ACTIVE = "shadowmesh.mirror.active"
 METRIC_MIRROR_QUEUE_SIZE = "shadowmesh.mirror.queue.size"
 METRIC_MIRROR_LOST = "shadowmesh.mirror.lost"
+METRIC_MIRROR_BREAKER_STATE = "shadowmesh.mirror.breaker.state"
 METRIC_MIRROR_CONFIG_RELOADS = "shadowmesh.mirror.config.reloads"
+METRIC_MIRROR_BUDGET_REMAINING = "shadowmesh.mirror.budget.remaining"
+METRIC_MIRROR_BUDGET_TOKENS = "shadowmesh.mirror.budget.tokens"
+METRIC_MIRROR_TIME_BOX_PAIRS = "shadowmesh.mirror.time_box.pairs"
 METRIC_MIRROR_HARM_STOPS = "shadowmesh.mirror.harm.stops"
 
 # The pair.*.delta and pair.*.ratio histograms share their names with the compare span's attributes.

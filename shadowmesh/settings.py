@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
@@ -44,10 +44,27 @@ def _bytes(value: object) -> object:
     return int(scaled) if isinstance(scaled, float) and scaled.is_integer() else scaled
 
 
-Seconds = Annotated[float, Field(strict=True, gt=0, le=_LONGEST, allow_inf_nan=False), BeforeValidator(_seconds)]
+def _or_text(kind: str, units: str) -> WithJsonSchema:
+    """What an editor is told: a number, or one with a unit."""
+    number = {"type": kind, "exclusiveMinimum": 0}
+    text = {"type": "string", "pattern": rf"^\s*\d+(\.\d+)?\s*({units})\s*$"}
+    return WithJsonSchema({"anyOf": [number, text]})
+
+
+Seconds = Annotated[
+    float,
+    Field(strict=True, gt=0, le=_LONGEST, allow_inf_nan=False),
+    BeforeValidator(_seconds),
+    _or_text("number", "|".join(_SECONDS)),
+]
 """A positive duration up to a year: ``500ms``, ``10s``, ``2m``, ``1h``, or a number of seconds."""
 
-ByteSize = Annotated[int, Field(strict=True, gt=0, le=_LARGEST), BeforeValidator(_bytes)]
+ByteSize = Annotated[
+    int,
+    Field(strict=True, gt=0, le=_LARGEST),
+    BeforeValidator(_bytes),
+    _or_text("integer", "|".join(_BYTES)),
+]
 """A positive size up to 16 GiB: ``64KiB``, ``4MiB``, or a number of bytes."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]

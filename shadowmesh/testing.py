@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent import futures
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -116,16 +117,23 @@ Script = Callable[[ReceivedCall, Iterator[bytes], grpc.ServicerContext], Iterabl
 
 
 class Backend:
-    """A synchronous gRPC server that answers every method by one script, whatever its arity; a context manager."""
+    """
+    A synchronous gRPC server that answers every method by one script, whatever its arity; a context manager.
 
-    def __init__(self, script: Script, *, workers: int = 16) -> None:
+    With ``credentials`` it speaks TLS.
+    """
+
+    def __init__(self, script: Script, *, workers: int = 16, credentials: grpc.ServerCredentials | None = None) -> None:
         self._script = script
         self._server = grpc.server(
             futures.ThreadPoolExecutor(workers), options=(("grpc.so_reuseport", 0),), handlers=[_AnyMethod(self._play)]
         )
         self._changed = threading.Condition()
         self.calls: list[ReceivedCall] = []
-        self.port = self._server.add_insecure_port("127.0.0.1:0")
+        add = self._server.add_insecure_port
+        if credentials is not None:
+            add = partial(self._server.add_secure_port, server_credentials=credentials)
+        self.port = add("127.0.0.1:0")
 
     @property
     def address(self) -> str:

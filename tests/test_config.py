@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shadowmesh.config import Config, load, parse
+from shadowmesh.config import Config, check_credentials, load, parse
 from shadowmesh.errors import ConfigError
 
 GOOD = """\
@@ -183,3 +183,43 @@ def test_a_file_that_is_no_text_is_said_to_be(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="not UTF-8 text"):
         load(path)
+
+
+POLICIES = """\
+experiments:
+  - name: x
+    methods: ["/shadowmesh.v1.Inference/*"]
+    targets: [{name: a, address: "h:1", tls: true, %s}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("policy", "key"),
+    [
+        ("transform: {set_fields: {modle: m}}", "transform.set_fields"),
+        ("transform: {modle: m}", "transform.modle"),
+        ("transform: {set_fields: {max_tokens: many}}", "transform"),
+        ("allow_unsafe: [nonsense]", "allow_unsafe"),
+        ("credentials: [{key: a, value: hunter2}]", "credentials[0].value"),
+        ("credentials: [{key: a, env: hunter2-hunter2}]", "credentials[0].env"),
+        ("credentials: hunter2", "credentials"),
+        ("metadata: [x-user-token]", "metadata"),
+    ],
+)
+def test_a_policy_that_does_not_fit_is_refused_by_its_key_and_no_secret_is_repeated(policy: str, key: str) -> None:
+    error = problem_of(POLICIES % policy)
+    assert error.key == f"experiments[0].targets[0].{key}"
+    assert "hunter2" not in str(error)
+
+
+def test_a_policy_that_fits_is_accepted_without_its_files_and_refused_where_they_are_needed() -> None:
+    config = parse(POLICIES % "transform: {model: m}, credentials: [{key: a, file: /no/such/file}]")
+    with pytest.raises(ConfigError, match=r"mesh.yaml: experiments\[0\].targets\[0\].credentials\[0\].file: No such"):
+        check_credentials(config, source="mesh.yaml")
+
+
+def test_pairs_that_are_fewer_than_engines_name_their_key() -> None:
+    text = changed("    targets:", "    time_box: {pairs: 7}\n    targets:")
+    assert parse(text).experiments[0].time_box is not None
+    error = problem_of(text.replace("carrier: thread", "carrier: process, workers: 4, budget: {processes: 2}"))
+    assert (error.key, "less than one" in error.problem) == ("experiments[0].time_box.pairs", True)

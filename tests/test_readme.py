@@ -19,11 +19,20 @@ import yaml
 from support.servers import loop_thread
 
 from shadowmesh import config
-from shadowmesh.cli.main import app
+from shadowmesh.cli.main import app, main
+from shadowmesh.mirror.budget_file import BudgetShareSettings
 from shadowmesh.mirror.carrier import MirrorSettings
+from shadowmesh.mirror.file_watch import ReloadSettings
 from shadowmesh.policy.breaker import BreakerSettings
+from shadowmesh.policy.budget import BudgetSettings, FallbackSettings
+from shadowmesh.policy.conditions import MetadataCondition, WhenSettings
+from shadowmesh.policy.credentials import CredentialSettings, TlsSettings
 from shadowmesh.policy.experiment import ExperimentSettings, TargetSettings
 from shadowmesh.policy.harm_settings import HarmGuardSettings
+from shadowmesh.policy.retries import RetrySettings
+from shadowmesh.policy.sampling import SamplingKey, SamplingSettings
+from shadowmesh.policy.timebox import TimeBoxSettings
+from shadowmesh.policy.transform import SystemPromptSettings, TransformSettings
 from shadowmesh.pricing import PriceSettings
 from shadowmesh.processor.decode import decode_spans
 from shadowmesh.processor.receiver import Receiver
@@ -94,16 +103,33 @@ def test_the_example_is_short() -> None:
     assert len(lines) <= 15
 
 
-def test_the_example_configuration_is_accepted() -> None:
+def test_the_example_configuration_is_accepted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert config.parse(block("yaml")).experiments[0].name == "new-model"
+    file = tmp_path / "shadowmesh.yaml"
+    file.write_text(block("yaml"))
+    assert main(["check-config", str(file)]) == 0
+    assert main(["check-config", "--explain", "--rate", "200", str(file)]) == 0
+    assert "10 % of the calls" in capsys.readouterr().out
 
 
 def test_the_reference_names_every_key_there_is() -> None:
     text = README.read_text()
     models = (config.Config, MirrorSettings, TelemetrySettings, ProcessorSettings, ExperimentSettings, TargetSettings)
+    policies = (BreakerSettings, WhenSettings, MetadataCondition, SamplingSettings, SamplingKey, RetrySettings)
+    travelling = (TlsSettings, CredentialSettings, TransformSettings, SystemPromptSettings)
+    limits = (BudgetSettings, FallbackSettings, BudgetShareSettings, TimeBoxSettings, ReloadSettings)
     keys = [
         key
-        for model in (*models, BreakerSettings, HarmGuardSettings, ExportSettings, PriceSettings, QueueSettings)
+        for model in (
+            *models,
+            *policies,
+            *limits,
+            *travelling,
+            HarmGuardSettings,
+            ExportSettings,
+            PriceSettings,
+            QueueSettings,
+        )
         for key in model.model_fields
     ]
     missing = [key for key in keys if f"`{key}`" not in text and f"`{key}." not in text and f"`{key}:" not in text]

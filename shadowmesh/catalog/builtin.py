@@ -28,6 +28,15 @@ def method_map(method: str, protocol: str | None = None) -> MethodMap | None:
     return None
 
 
+def mapped_methods(protocol: str | None = None) -> dict[str, MethodMap]:
+    """Return every method that has a map under ``protocol`` (``None``: under any), by full name."""
+    found: dict[str, MethodMap] = {}
+    for name, maps in _load().items():
+        if protocol in (None, name):
+            found = maps | found
+    return found
+
+
 @cache
 def _load() -> dict[str, dict[str, MethodMap]]:
     """

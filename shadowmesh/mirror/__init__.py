@@ -6,7 +6,8 @@ The live side and the mirror side meet at one boundary, the frames; neither can 
 Live side: ``live`` owns the gate, the funnel and the credit; a ``tap`` per call turns what passes into frames.
 Boundary: ``frames`` (records and their bytes), ``carrier`` (what moves them), with ``loop`` and ``thread``.
 Mirror side: ``engine`` takes the frames and keeps an ``open_call`` for each call; ``targets`` holds the experiments in
-force and their ``channels``, each behind the ``guard`` of its breaker; ``launch`` starts what ``shadow_call`` and
-``shadow_stream`` run; ``observation`` holds what was seen of a leg, ``legs`` turns it into legs, ``recorder`` into
-spans.
+force and their ``channels`` with their ``credentials``, each behind the ``guard`` of its breaker; ``gate`` judges and
+changes requests on their way to a target; ``launch`` starts what ``shadow_call`` and ``shadow_stream`` run, behind a
+``shadow_gate`` where something has to be read first; ``observation`` holds what was seen of a leg, ``legs`` turns it
+into legs, ``recorder`` into spans.
 """

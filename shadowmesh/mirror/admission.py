@@ -99,7 +99,8 @@ class Admitter:
         if opened.reason:
             admissions = tuple(_shed(admission, opened.reason) for admission in opened.ticket.admissions)
         else:
-            admissions = tuple([_take_token(plan, admission) for admission in opened.ticket.admissions])
+            at_ns = opened.at_ns
+            admissions = tuple([_take_token(plan, admission, at_ns) for admission in opened.ticket.admissions])
         wanted = opened.request is not None and not all([reason for _, _, reason in admissions])  # noqa: C419
         return Begin(
             opened.call,
@@ -117,11 +118,12 @@ class Admitter:
         )
 
 
-def _take_token(plan: Plan, admission: Admission) -> Admission:
-    # The last step that can fail nowhere after it: a token taken is given back by an outcome only.
-    if admission.drop_reason or plan.states[admission.target].tokens.take():
+def _take_token(plan: Plan, admission: Admission, at_ns: int) -> Admission:
+    # Nothing after this may fail: a token taken is given back by an outcome only.
+    if admission.drop_reason:
         return admission
-    return admission._replace(drop_reason=DropReason.CONCURRENCY_LIMIT)
+    reason = plan.states[admission.target].take(at_ns)
+    return admission._replace(drop_reason=reason) if reason else admission
 
 
 def _shed(admission: Admission, reason: str) -> Admission:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export import SpanExporter
 
+from shadowmesh.mirror.accounts import Accounts
+from shadowmesh.mirror.budget_file import BudgetFile
 from shadowmesh.mirror.carrier import MirrorSettings, Receive
 from shadowmesh.mirror.engine import Engine
 from shadowmesh.mirror.recorder import Recorder
 from shadowmesh.names import SERVICE_INSTANCE_ID
+from shadowmesh.policy.budget import Remaining
+from shadowmesh.pricing import Pricing, bundled_list_prices
 from shadowmesh.settings import Settings
 from shadowmesh.telemetry import providers
 from shadowmesh.telemetry.export import PairExporter, Settled
@@ -53,13 +58,39 @@ def make_exporter(
 
 
 def make_engine(
-    reply: Receive, pairs: PairExporter, resource: Resource, mirror: MirrorSettings, faults: Faults
+    reply: Receive,
+    pairs: PairExporter,
+    resource: Resource,
+    mirror: MirrorSettings,
+    faults: Faults,
+    publish: Callable[[Remaining], None] | None = None,
 ) -> Engine:
-    """Return an engine that records to ``pairs``; to be called in its own loop's process, after any fork."""
+    """
+    Return an engine that records to ``pairs``; to be called in its own loop's process, after any fork.
+
+    Args:
+        publish: hears what is left of every budget and time-box.
+    """
+    accounts = make_accounts(mirror, faults, publish=publish)
     return Engine(
         reply,
-        recorder=Recorder(pairs, resource),
+        recorder=Recorder(pairs, resource, charge=accounts.charge),
         instance_id=str(resource.attributes[SERVICE_INSTANCE_ID]),
         max_call_bytes=mirror.max_call_bytes,
         faults=faults,
+        accounts=accounts,
+    )
+
+
+def make_accounts(
+    mirror: MirrorSettings, faults: Faults, *, publish: Callable[[Remaining], None] | None = None
+) -> Accounts:
+    """Return the accounts of one engine: its part of every budget, and its file."""
+    state = mirror.budget.state
+    return Accounts(
+        lambda: Pricing(mirror.prices, list_prices=bundled_list_prices()),
+        faults=faults,
+        part=mirror.part,
+        file=None if state is None else BudgetFile(state, mirror.engines),
+        publish=publish,
     )

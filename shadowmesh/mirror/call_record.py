@@ -10,6 +10,7 @@ from shadowmesh.mirror.observation import Observation
 from shadowmesh.model import TraceContext
 from shadowmesh.policy.experiment import ExperimentSettings
 from shadowmesh.protocols.protocol_map import MethodMap
+from shadowmesh.protocols.rewrite import Rewrite
 
 
 @dataclass(slots=True)
@@ -18,7 +19,7 @@ class CallRecord:
     One call: its beginning, its identity, its request messages, and what was seen of each leg.
 
     ``requests_complete`` is false when request messages were let go; ``shadows`` is by target name, in the order of
-    the admissions, shed ones included.
+    the admissions, shed ones included. ``rewrites`` are the changes on the way to a shadow, where there are any.
     """
 
     begin: Begin
@@ -30,6 +31,7 @@ class CallRecord:
     requests: list[bytes] = field(default_factory=list)
     requests_complete: bool = True
     shadows: dict[str, Observation] = field(default_factory=dict)
+    rewrites: dict[str, Rewrite] = field(default_factory=dict)
 
 
 class RecordCalls(Protocol):

@@ -55,6 +55,16 @@ class MirrorSettings(Settings):
     budget: BudgetShareSettings = BudgetShareSettings()
     harm_guard: HarmGuardSettings = HarmGuardSettings()
 
+    @property
+    def engines(self) -> int:
+        """How many engines of this machine share its part of every budget."""
+        return self.budget.processes * (self.workers if self.carrier == "process" else 1)
+
+    @property
+    def part(self) -> float:
+        """Which part of every budget is one engine's."""
+        return self.budget.share / self.engines
+
 
 class Consumer(Protocol):
     """The engine, as a carrier sees it. All methods run in the loop the carrier chose."""

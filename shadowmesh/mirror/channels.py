@@ -7,15 +7,18 @@ sent once, and its failure is a result.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import grpc
 import grpc.aio
 
+from shadowmesh.mirror.credentials import CallCredentials, channel_credentials
 from shadowmesh.policy.experiment import TargetSettings
 from shadowmesh.rpc import Arity
+from shadowmesh.telemetry.faults import Faults
 
-_OPTIONS: tuple[tuple[str, int], ...] = (
+_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
     ("grpc.enable_retries", 0),
@@ -25,9 +28,10 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
 
 
 class Channels:
-    """The channels of one target."""
+    """The channels of one target, and ``credentials``, what it is called with besides."""
 
-    def __init__(self, target: TargetSettings) -> None:
+    def __init__(self, target: TargetSettings, *, clock: Callable[[], int], faults: Faults) -> None:
+        self.credentials = CallCredentials(target.credentials, clock=clock, faults=faults)
         self._target = target
         self._aio: grpc.aio.Channel | None = None
         self._sync: grpc.Channel | None = None
@@ -37,6 +41,9 @@ class Channels:
         """
         Return the multicallable for ``path`` that takes and gives bytes: grpc.aio's where the request is one
         message, the synchronous API's where it is a stream (see ``shadow_stream``).
+
+        Raises:
+            CredentialError: a file of the target's TLS settings cannot be read.
         """
         key = (path, arity)
         found = self._methods.get(key)
@@ -58,18 +65,22 @@ class Channels:
 
     def _aio_channel(self) -> grpc.aio.Channel:
         if self._aio is None:
-            address = self._target.address
-            if self._target.tls:
-                self._aio = grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(), options=_OPTIONS)
+            address, tls = self._target.address, self._target.tls
+            if tls:
+                self._aio = grpc.aio.secure_channel(address, channel_credentials(tls), options=self._options())
             else:
                 self._aio = grpc.aio.insecure_channel(address, options=_OPTIONS)
         return self._aio
 
     def _sync_channel(self) -> grpc.Channel:
         if self._sync is None:
-            address = self._target.address
-            if self._target.tls:
-                self._sync = grpc.secure_channel(address, grpc.ssl_channel_credentials(), options=_OPTIONS)
+            address, tls = self._target.address, self._target.tls
+            if tls:
+                self._sync = grpc.secure_channel(address, channel_credentials(tls), options=self._options())
             else:
                 self._sync = grpc.insecure_channel(address, options=_OPTIONS)
         return self._sync
+
+    def _options(self) -> tuple[tuple[str, int | str], ...]:
+        name = self._target.tls.server_name
+        return (*_OPTIONS, ("grpc.ssl_target_name_override", name)) if name is not None else _OPTIONS

@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from shadowmesh.catalog.builtin import method_map
+from shadowmesh.mirror.accounts import Accounts
 from shadowmesh.mirror.call_record import CallRecord, RecordCalls
 from shadowmesh.mirror.carrier import Receive
 from shadowmesh.mirror.frames import (
@@ -35,13 +36,15 @@ from shadowmesh.mirror.frames import (
     Response,
     Settled,
 )
+from shadowmesh.mirror.gathering import Gathering
 from shadowmesh.mirror.identity import new_pair_id, trace_of
 from shadowmesh.mirror.launch import Launcher
 from shadowmesh.mirror.observation import Observation, unsent
 from shadowmesh.mirror.open_call import Flight, OpenCall
-from shadowmesh.mirror.targets import Experiments
+from shadowmesh.mirror.targets import Experiments, Target
 from shadowmesh.names import CallEnd, DropReason, LossReason
 from shadowmesh.policy.experiment import ExperimentSettings
+from shadowmesh.pricing import Pricing
 from shadowmesh.telemetry.faults import Faults
 from shadowmesh.telemetry.propagation import new_span_id
 
@@ -62,15 +65,18 @@ class Engine:
         instance_id: str,
         max_call_bytes: int,
         faults: Faults,
+        accounts: Accounts | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._reply = reply
         self._recorder = recorder
         self._faults = faults
         self._clock = clock
-        self._launcher = Launcher(instance_id=instance_id, max_call_bytes=max_call_bytes, clock=clock)
-        self._experiments = Experiments(reply, clock=clock, faults=faults)
+        self._launcher = Launcher(instance_id=instance_id, max_call_bytes=max_call_bytes, clock=clock, faults=faults)
+        self._accounts = accounts or Accounts(Pricing, faults=faults)
+        self._experiments = Experiments(reply, clock=clock, faults=faults, accounts=self._accounts)
         self._open: dict[int, OpenCall] = {}
+        self._finished: Gathering[OpenCall] = Gathering(self._record)
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._draining = False
@@ -95,7 +101,7 @@ class Engine:
     @property
     def open_calls(self) -> int:
         """How many calls have begun and are not recorded yet."""
-        return len(self._open)
+        return len(self._open) + len(self._finished)
 
     async def drain(self, grace: float) -> None:
         """Admit nothing more, wait up to ``grace`` seconds for what is open, then cut and record it."""
@@ -111,11 +117,13 @@ class Engine:
         """Record everything that is open as cut, and start nothing more: the loop is gone."""
         self._draining = True
         self._end_all()
+        self._accounts.end_now()
 
     async def close(self) -> None:
         """Close every channel; a call that began after the drain is recorded as cut."""
         self._draining = True
         self._end_all()
+        await self._accounts.close()
         await self._experiments.close()
 
     async def _settle(self, seconds: float) -> None:
@@ -199,18 +207,27 @@ class Engine:
 
     def _admitted(self, call: OpenCall, name: str) -> None:
         """Start a shadow that the live gate let through, unless there is a reason by now not to."""
-        begin = call.record.begin
+        begin, admitted = call.record.begin, 0
+        target: Target | None = None
         try:
             target = call.experiment.targets[name]
-            admitted, reason = (0, DropReason.SHUTDOWN) if self._draining else target.admit()
+            gate = target.gate(begin.method, call.record.method_map)
+            admitted, reason = (0, DropReason.SHUTDOWN) if self._draining else (0, gate.refusal)
+            if not reason:
+                admitted, reason = target.admit()
             if admitted:
-                shadow = self._launcher.launch(call.record, target, partial(self._shadow_done, begin.call, name))
+                if gate.rewrite is not None:
+                    call.record.rewrites[name] = gate.rewrite
+                shadow = self._launcher.launch(call.record, target, gate, partial(self._shadow_done, begin.call, name))
                 call.launched(name, Flight(shadow, target, target.peer.enter(self._clock()), admitted))
+                self._accounts.enter(begin.call, begin.experiment, name)
                 return
             seen = unsent(new_span_id(), begin.at_ns, end=CallEnd.SHED, drop_reason=reason)
         except Exception as error:
             self._faults.report("shadow start", error)
             seen = unsent(new_span_id(), begin.at_ns, end=CallEnd.CUT)
+            if target is not None and admitted:
+                target.peer.guard.settle(admitted, seen, self._clock())
         call.record.shadows[name] = seen
         self._reply(Outcome(begin.call, begin.experiment, name))
 
@@ -219,14 +236,16 @@ class Engine:
         flight = call.running.pop(name, None) if call is not None else None
         if call is None or flight is None:
             return
-        seen = flight.shadow.observation
-        seen.concurrency = flight.land(self._clock())
+        seen = call.record.shadows[name] = flight.shadow.observation
+        beside = flight.land(self._clock())
+        seen.concurrency = beside if seen.end != CallEnd.SHED else None
         seen.queue_ns = max(seen.started_ns - call.record.begin.at_ns, 0)
         self._experiments.release(flight.target.peer)
         self._reply(Outcome(serial, call.experiment.settings.name, name))
         self._finish(serial, call)
 
     def _end_all(self) -> None:
+        self._finished.flush()
         for serial, call in list(self._open.items()):
             for name in call.cut(self._clock()):
                 self._reply(Outcome(serial, call.experiment.settings.name, name))
@@ -236,6 +255,15 @@ class Engine:
         if not call.over or self._open.pop(serial, None) is None:
             return
         call.close()
+        if self._draining:
+            self._record(call)
+        else:
+            self._finished.add(call)
+        if not self._open:
+            self._quiet.set()
+
+    def _record(self, call: OpenCall) -> None:
+        serial = call.record.begin.call
         try:
             exchanges = self._recorder.record(call.record)
             for admission in call.record.begin.admissions if exchanges > 1 else ():
@@ -245,9 +273,8 @@ class Engine:
             self._faults.report("recorder", error)
             self._lose(call.record.begin)
         finally:
+            self._accounts.settle(serial)
             self._reply(Credit(serial, call.pages))
-            if not self._open:
-                self._quiet.set()
 
     def _lose(self, begin: Begin) -> None:
         """No leg of this call will be recorded."""

@@ -31,7 +31,7 @@ def assemble(record: CallRecord, *, new_span_id: Callable[[], int], digest_key: 
     Return every exchange's legs: one live, one per sampled target, whatever became of it.
 
     Args:
-        digest_key: key of the output digests, at most 64 bytes; equal digests show equal answers and nothing else.
+        digest_key: key of the digests, at most 64 bytes; equal ones show equal answers, or requests, and nothing else.
     """
     slices = _split(record, record.live)
     own = {name: {part.key: part for part in _split(record, seen)} for name, seen in record.shadows.items()}
@@ -58,24 +58,46 @@ def assemble(record: CallRecord, *, new_span_id: Callable[[], int], digest_key: 
         for admission in admissions:
             seen = record.shadows[admission.target]
             theirs = own[admission.target].get(part.key, Slice(part.key))
+            sent = _rewritten(record, admission.target, theirs)
             shadows.append(
-                _Seen(record, seen, theirs, asked, digest_key).leg(
+                _Seen(
+                    record, seen, theirs, asked if sent is None else read_request(record.method_map, sent), digest_key
+                ).leg(
                     **common,
                     role=Role.SHADOW.value,
                     span_id=new_span_id() if index else seen.span_id,
-                    **_shadow_facts(record, admission, seen),
+                    request_digest=_digest(sent, digest_key) if sent else None,
+                    **_shadow_facts(record, admission, seen, finished=theirs.ended),
                 )
             )
         exchanges.append((live, tuple(shadows)))
     return exchanges
 
 
-def _shadow_facts(record: CallRecord, admission: Admission, seen: Observation) -> dict[str, Any]:
+def _rewritten(record: CallRecord, target: str, part: Slice) -> list[bytes] | None:
+    """Return what a shadow was sent of its exchange where that is not what came; ``None`` where it is."""
+    rewrite = record.rewrites.get(target)
+    if rewrite is None:
+        return None
+    # Made again rather than kept, which would hold the bytes of every call twice.
+    return [rewrite(record.requests[at]) for at in part.requests if at < record.shadows[target].sent]
+
+
+def _digest(parts: Sequence[bytes], key: bytes) -> str:
+    digest = blake2b(digest_size=16, key=key)
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _shadow_facts(record: CallRecord, admission: Admission, seen: Observation, *, finished: bool) -> dict[str, Any]:
     """Return what a leg says of its target, and of what was decided about it."""
     target = _target(record, admission.target)
     # What the engine sheds was admitted, and counted as mirrored: the leg keeps that word, so that legs and funnel
     # agree on how many there were of each, and gives the reason beside it.
-    dropped = admission.drop_reason or seen.drop_reason
+    # A stream that was cut at a message may have ended exchanges before it.
+    dropped = admission.drop_reason or ("" if finished else seen.drop_reason)
     host, port = _host_and_port(target.address)
     return {
         "target": target.name,
@@ -177,13 +199,7 @@ class _Seen:
         if not self._record.experiment.output_digest or answers is None or not self._record.requests_complete:
             return None
         output = read_output(self._record.method_map, answers)
-        if output is None:
-            return None
-        digest = blake2b(digest_size=16, key=self._digest_key)
-        for part in output:
-            digest.update(len(part).to_bytes(8, "big"))
-            digest.update(part)
-        return digest.hexdigest()
+        return _digest(output, self._digest_key) if output is not None else None
 
     def _wall(self, at_ns: int) -> int:
         return self._record.begin.wall_ns + at_ns - self._record.begin.at_ns

@@ -20,7 +20,7 @@ from shadowmesh.mirror.frames import Credit, Credits, Extra, Frame, Lost, Outcom
 from shadowmesh.mirror.tap import Outlet, Room, Tap
 from shadowmesh.model import Metadata
 from shadowmesh.names import Decision, DropReason
-from shadowmesh.policy.experiment import ExperimentSettings
+from shadowmesh.policy.experiment import ExperimentSettings, in_force
 from shadowmesh.policy.harm import HarmGuard
 from shadowmesh.policy.limits import PAGE_BYTES, Tokens, pages
 from shadowmesh.policy.live_gate import FunnelKey, LiveGate, LossKey, Ticket
@@ -53,7 +53,7 @@ class LiveSide:
         self._settings = settings
         self._funnel: Tally[FunnelKey] = Tally()
         self._lost: Tally[LossKey] = Tally()
-        self._gate = LiveGate(experiments, self._funnel.add)
+        self._gate = LiveGate(in_force(experiments), self._funnel.add)
         self._credit = Tokens(max(1, settings.capture_bytes // PAGE_BYTES))
         self._nowhere = Outlet(_take, self._credit, self._tap_fault, 0, 0)
         self._admitter = Admitter(self._funnel, self._credit, faults, clock=monotonic_ns, wall=wall_ns)
@@ -75,8 +75,16 @@ class LiveSide:
         Decide by other experiments from now on. What is in flight goes on; a target that is still there keeps its
         place in the limits and what is known of its state.
         """
-        self._gate = LiveGate(experiments, self._funnel.add, known=self._gate.states)
+        self._gate = LiveGate(in_force(experiments), self._funnel.add, before=self._gate)
         self.reloads += 1
+
+    def known_as(self, instance_id: str) -> None:
+        """Say which id our shadows bear: a call that bears it is one of them, come back."""
+        self._gate.instance_id = instance_id
+
+    def on_shadow(self, arrived: Callable[[str], object]) -> None:
+        """Say who is told of shadow calls that arrive here, by the target they were made for."""
+        self._gate.arrived = arrived
 
     def start(self) -> None:
         """Start the carrier, where calls arrive."""
@@ -93,7 +101,7 @@ class LiveSide:
     def decide(self, method: str, metadata: Metadata) -> Ticket | None:
         """Return who takes part in this call, ``None`` when its handler is to stay untouched."""
         try:
-            ticket = self._gate.decide(method, metadata, _draw) if self.accepting else None
+            ticket = self._gate.decide(method, metadata, _draw, self.clock) if self.accepting else None
             if ticket is not None and self.guard.harm:
                 self.refuse(ticket, DropReason.HARM)
                 self._say_stopped()
@@ -207,9 +215,10 @@ class LiveSide:
     def _hold(self, size: int) -> tuple[int, str]:
         """Return the pages taken for a request, or why it cannot be kept."""
         if size > self._largest_request:
-            return 0, DropReason.OVERSIZE
+            settings = self._settings
+            return 0, DropReason.OVERSIZE if size > settings.max_message_bytes else DropReason.OVERSIZE_CALL
         held = pages(size)
-        return (held, "") if self._credit.take(held) else (0, DropReason.QUEUE_FULL)
+        return (held, "") if self._credit.take(held) else (0, DropReason.CAPTURE_FULL)
 
     def _no_room(self, opened: Opened, slot: Slot) -> Tap:
         """Give back what was taken and try to record at least that the exchange was shed."""

@@ -16,7 +16,7 @@ class Observation:
     empty while (or when) nobody knows it; ``end`` is a ``names.CallEnd``; ``span_id`` is what was propagated.
 
     ``drop_reason`` says why the engine shed a shadow that the live gate had admitted; ``curtailed`` that its request
-    stream was half-closed where the live one was not.
+    stream was half-closed where the live one was not; ``sent`` how many request messages a shadow was sent.
     """
 
     span_id: int = 0
@@ -35,6 +35,7 @@ class Observation:
     concurrency: float | None = None
     drop_reason: str = ""
     curtailed: bool = False
+    sent: int = 0
 
     def add_responses(self, times: Sequence[int], messages: Sequence[bytes]) -> None:
         """Count messages; a batch without bytes makes the whole answer unknown."""

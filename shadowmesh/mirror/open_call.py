@@ -58,14 +58,15 @@ class OpenCall:
         """Keep request messages, and send them to every shadow."""
         self.record.requests.extend(messages)
         self.record.live.request_times.extend(times_ns)
-        for flight in self.running.values():
+        # A gate may end a shadow at once.
+        for flight in tuple(self.running.values()):
             for message in messages:
                 flight.shadow.send(message)
 
     def half_close(self) -> None:
         """Send no request message any more."""
         self._half_closed = True
-        for flight in self.running.values():
+        for flight in tuple(self.running.values()):
             flight.shadow.half_close()
 
     def live_ended(self, frame: LiveDone, now_ns: int) -> None:
@@ -104,7 +105,13 @@ class OpenCall:
             # The runner may still write to its own observation, from a thread: it is left alone from here on.
             seen = flight.shadow.observation
             self.record.shadows[name] = Observation(
-                span_id=seen.span_id, started_ns=seen.started_ns, ended_ns=now_ns, end=CallEnd.CUT, captured=False
+                span_id=seen.span_id,
+                # 0 while it waits for its request.
+                started_ns=seen.started_ns or now_ns,
+                ended_ns=now_ns,
+                end=CallEnd.CUT,
+                captured=False,
+                sent=seen.sent,
             )
         self.running.clear()
         return names

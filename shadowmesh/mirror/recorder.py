@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Protocol
 
 from opentelemetry.sdk.resources import Resource
@@ -11,6 +12,7 @@ from opentelemetry.trace import Link
 
 from shadowmesh.mirror.call_record import CallRecord
 from shadowmesh.mirror.legs import assemble
+from shadowmesh.model import Leg
 from shadowmesh.rpc import span_method
 from shadowmesh.telemetry.export import Receipt
 from shadowmesh.telemetry.propagation import new_span_id
@@ -26,10 +28,11 @@ class PairSink(Protocol):
 
 
 class Recorder:
-    """Turns what the engine saw into spans and hands them on."""
+    """Turns what the engine saw into spans and hands them on; ``charge`` hears of every shadow leg, by call."""
 
-    def __init__(self, sink: PairSink, resource: Resource) -> None:
+    def __init__(self, sink: PairSink, resource: Resource, *, charge: Callable[[int, Leg], None] | None = None) -> None:
         self._sink = sink
+        self._charge = charge
         self._resource = resource
         # Made here and kept nowhere: digests can be compared within this process's pairs and guessed by nobody.
         self._digest_key = os.urandom(32)
@@ -37,10 +40,13 @@ class Recorder:
     def record(self, record: CallRecord) -> int:
         """Submit every exchange of a call; return how many there were."""
         trace = record.trace
-        begin = record.begin
+        begin, charge = record.begin, self._charge
         receipt = Receipt(begin.call, begin.experiment, tuple(target for target, _, _ in begin.admissions))
         exchanges = assemble(record, new_span_id=new_span_id, digest_key=self._digest_key)
         for index, (live, shadows) in enumerate(exchanges):
+            if charge is not None:
+                for shadow in shadows:
+                    charge(begin.call, shadow)
             link = Link(span_context(live.trace_id, live.span_id, flags=trace.flags, state=trace.state))
             spans = [leg_span(live, resource=self._resource, flags=trace.flags, trace_state=trace.state)]
             spans += [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from shadowmesh.mirror.observation import Observation
@@ -21,7 +21,8 @@ class Dispatch:
     loop: AbstractEventLoop
     multicallable: Any
     arity: Arity
-    metadata: Metadata
+    # It carries the target's credentials.
+    metadata: Metadata = field(repr=False)
     span_id: int
     deadline: float
     max_bytes: int
@@ -32,7 +33,10 @@ class Dispatch:
 class Shadow(Protocol):
     """One shadow leg. All methods run in the engine's loop and return at once."""
 
-    observation: Observation
+    @property
+    def observation(self) -> Observation:
+        """What is seen of it; the engine reads it when the shadow is over."""
+        ...
 
     def send(self, message: bytes) -> None:
         """Give it the next request message."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -10,6 +11,21 @@ import grpc.aio
 from shadowmesh.mirror.observation import Observation
 from shadowmesh.mirror.shadow import Answer, Dispatch, conclude
 from shadowmesh.names import CallEnd
+
+# Private, so it may be gone one day; then the public way has to do.
+_BASE: Any = getattr(getattr(grpc.aio, "_call", None), "Call", None)
+
+
+def _cancel(call: Any) -> None:
+    """
+    Cancel a grpc.aio call in grpc's core only. Its own ``cancel`` also cancels the task that waits for the batch, and
+    then grpc never frees the batch's operations (grpc/grpc#43360, not released): 1.6 KB a call with grpcio 1.85.1,
+    against 30 bytes this way. Who awaits the call gets a ``CancelledError`` either way.
+    """
+    if _BASE is not None:
+        _BASE.cancel(call)
+    else:
+        call.cancel()
 
 
 class ShadowCall:
@@ -21,6 +37,7 @@ class ShadowCall:
         self._task: asyncio.Task[None] | None = None
         self._stopped: CallEnd | None = None
         self._over = False
+        self._call: Any = None
 
     def send(self, message: bytes) -> None:
         """See :class:`~shadowmesh.mirror.shadow.Shadow`."""
@@ -43,6 +60,8 @@ class ShadowCall:
             self.observation.started_ns = self._dispatch.clock()
             self._conclude("CANCELLED")
             self._dispatch.finished()
+        elif self._call is not None:
+            _cancel(self._call)
         else:
             self._task.cancel()
 
@@ -50,6 +69,8 @@ class ShadowCall:
         dispatch, observation = self._dispatch, self.observation
         observation.started_ns = dispatch.clock()
         call = dispatch.multicallable(message, timeout=dispatch.deadline, metadata=dispatch.metadata)
+        self._call = call
+        observation.sent = 1
         answer = Answer(observation, dispatch.max_bytes)
         try:
             if dispatch.arity.response_streaming:
@@ -75,7 +96,7 @@ class ShadowCall:
     def _done(self, task: asyncio.Task[None]) -> None:
         # A cancelled task holds its exception, whose frames hold us and grpc's call: with the task held here that is a
         # ring, and the call, and with it the connection of a closed channel, would wait for the garbage collector.
-        self._task = None
+        self._task = self._call = None
         self._over = True
         if task.cancelled():
             # Either we were told to stop, or the loop is being taken down under us.

@@ -49,6 +49,7 @@ class ShadowStream:
         """Consumed by a thread of grpc's."""
         while (message := self._inbox.get()) is not None:
             self.observation.request_times.append(self._dispatch.clock())
+            self.observation.sent += 1
             yield message
 
     def _run(self) -> None:

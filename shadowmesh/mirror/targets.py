@@ -6,15 +6,20 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
+from shadowmesh.mirror.accounts import Accounts
 from shadowmesh.mirror.carrier import Receive
 from shadowmesh.mirror.channels import Channels
 from shadowmesh.mirror.frames import State
+from shadowmesh.mirror.gate import Gate, gate_of
 from shadowmesh.mirror.guard import Guard
 from shadowmesh.mirror.occupancy import Mark, Occupancy
 from shadowmesh.names import DropReason
 from shadowmesh.policy.experiment import ExperimentSettings, TargetSettings
 from shadowmesh.policy.headers import AllowList
+from shadowmesh.protocols.protocol_map import MethodMap
 from shadowmesh.telemetry.faults import Faults
+
+_MOST_GATES = 4096
 
 
 class Peer:
@@ -24,8 +29,8 @@ class Peer:
     It outlives a reload that leaves it the same server (see :meth:`matches`), whatever becomes of rates and limits.
     """
 
-    def __init__(self, settings: TargetSettings, guard: Guard) -> None:
-        self.channels = Channels(settings)
+    def __init__(self, settings: TargetSettings, guard: Guard, channels: Channels) -> None:
+        self.channels = channels
         self.guard = guard
         self.retired = False
         self._settings = settings
@@ -35,9 +40,10 @@ class Peer:
     def matches(self, settings: TargetSettings) -> bool:
         """Return whether this is the server that ``settings`` mean, under the same breaker."""
         mine = self._settings
-        return (mine.address, mine.tls, mine.version, mine.breaker) == (
+        return (mine.address, mine.tls, mine.credentials, mine.version, mine.breaker) == (
             settings.address,
             settings.tls,
+            settings.credentials,
             settings.version,
             settings.breaker,
         )
@@ -61,15 +67,38 @@ class Peer:
 class Target:
     """One target of one experiment in force."""
 
-    def __init__(self, settings: TargetSettings, peer: Peer) -> None:
+    def __init__(
+        self, experiment: ExperimentSettings, settings: TargetSettings, peer: Peer, refusal: Callable[[], str]
+    ) -> None:
         self.settings = settings
-        self.headers = AllowList(settings.metadata)
+        self.headers = AllowList(settings.metadata, never=experiment.never)
         self.peer = peer
+        self._refusal = refusal
+        self._experiment = experiment
+        self._gates: dict[str, Gate] = {}
+
+    def gate(self, method: str, method_map: MethodMap | None) -> Gate:
+        """Return what this target's policies make of requests of this method."""
+        found = self._gates.get(method)
+        if found is None:
+            found = gate_of(self._experiment, self.settings, method, method_map)
+            # Method names come from clients where a server has a catch-all handler.
+            if len(self._gates) < _MOST_GATES:
+                self._gates[method] = found
+        return found
+
+    @property
+    def closed(self) -> str:
+        """The drop reason while no call may be made, else empty."""
+        return self._refusal() or self.peer.guard.closed
 
     def admit(self) -> tuple[int, str]:
         """Return the breaker's pass for one shadow; or 0, and the drop reason."""
         if self.peer.retired:
             return 0, DropReason.REMOVED
+        # Before the breaker, whose probes are few.
+        if reason := self._refusal():
+            return 0, reason
         return self.peer.guard.admit(), DropReason.CIRCUIT_OPEN
 
 
@@ -85,8 +114,10 @@ class Experiment:
 class Experiments:
     """What is mirrored, from one reload to the next. All of it happens in the engine's loop."""
 
-    def __init__(self, reply: Receive, *, clock: Callable[[], int], faults: Faults) -> None:
+    def __init__(self, reply: Receive, *, clock: Callable[[], int], faults: Faults, accounts: Accounts) -> None:
         self._reply = reply
+        self._accounts = accounts
+        accounts.tell = self._account_changed
         self._clock = clock
         self._faults = faults
         self._in_force: dict[str, Experiment] = {}
@@ -113,6 +144,7 @@ class Experiments:
     def replace(self, settings: tuple[ExperimentSettings, ...]) -> None:
         """Put other experiments in force; the live side is told of every target that is not as a new one would be."""
         before = self._in_force
+        self._accounts.rule(settings)
         self._in_force = {one.name: self._renewed(one, before.get(one.name)) for one in settings}
         # One reload back is far enough: what is late is late by the moment a frame takes.
         self._former = {name: one for name, one in before.items() if self._lost(name, one)}
@@ -121,7 +153,7 @@ class Experiments:
             self._retire(peer)
         closed, self._closed = self._closed, set()
         for name, target in self._targets():
-            reason = DropReason.SHUTDOWN if self._shut else target.peer.guard.closed
+            reason = DropReason.SHUTDOWN if self._shut else target.closed
             if reason or (name, target.settings.name) in closed:
                 self._tell(name, target.settings.name, reason)
         for name, experiment in self._former.items():
@@ -153,17 +185,27 @@ class Experiments:
             await asyncio.gather(*self._closing)
 
     def _renewed(self, settings: ExperimentSettings, before: Experiment | None) -> Experiment:
-        targets = [self._target(settings.name, one, before) for one in settings.targets]
+        targets = [self._target(settings, one, before) for one in settings.targets]
         return Experiment(settings, targets, before.occupancy if before is not None else Occupancy())
 
-    def _target(self, experiment: str, settings: TargetSettings, before: Experiment | None) -> Target:
+    def _target(self, experiment: ExperimentSettings, settings: TargetSettings, before: Experiment | None) -> Target:
         known = before.targets.get(settings.name) if before is not None else None
+        refusal = partial(self._accounts.refusal, experiment.name, settings.name)
         if known is not None and known.peer.matches(settings):
-            return Target(settings, known.peer)
-        tell = partial(self._tell, experiment, settings.name)
-        return Target(settings, Peer(settings, Guard(settings.breaker, clock=self._clock, tell=tell)))
+            return Target(experiment, settings, known.peer, refusal)
+        guard = Guard(settings.breaker, clock=self._clock, tell=partial(self._tell, experiment.name, settings.name))
+        peer = Peer(settings, guard, Channels(settings, clock=self._clock, faults=self._faults))
+        return Target(experiment, settings, peer, refusal)
+
+    def _account_changed(self, experiment: str, target: str, closed: str) -> None:
+        if not self._shut:
+            self._tell(experiment, target, closed)
 
     def _tell(self, experiment: str, target: str, closed: str) -> None:
+        one = self._in_force.get(experiment)
+        if not closed and one is not None and target in one.targets:
+            # Open only if nothing else keeps it closed: breaker and account each speak for themselves.
+            closed = one.targets[target].closed
         if closed:
             self._closed.add((experiment, target))
         else:

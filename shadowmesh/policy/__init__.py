@@ -2,10 +2,18 @@
 Which calls are mirrored, to whom, and how much (pure: clock and randomness are arguments).
 
 - ``experiment``: the settings of experiments and their targets.
-- ``routes``: full method name or wildcard → experiment.
-- ``sampling``: one hash position per exchange and experiment; every target's rate is a prefix of it.
-- ``limits``: the in-flight cap per target and the byte credit of everything captured, both without a lock.
+- ``routes``: full method name or wildcard → experiment; ``conditions``: which of those calls it takes.
+- ``sampling``: one hash position per exchange and experiment; every target's rate is a prefix of it. ``skew``: whether
+  few sampling keys make up most of the calls.
+- ``retries``: one shadow for all attempts of one call.
+- ``limits``: the caps on a target's calls, at once and per second, and the byte credit of everything captured, all
+  without a lock.
 - ``breaker``: whether a target is worth calling at all.
-- ``headers``: what metadata may travel to a shadow.
+- ``budget``: what a target may cost, by the ``meter`` of its money and its tokens; ``timebox``: when it begins and
+  ends.
+- ``presets``: defaults for a whole experiment; ``self_check``: whether it measures what it means to.
+- ``headers``: what metadata may travel to a shadow; ``credentials``: what a target is called with instead; ``marker``:
+  when a call is a shadow itself.
+- ``effects``: what calls may do in the world; ``transform``: what is changed in them. The mirror gate applies both.
 - ``live_gate``: folds them into one decision, from method, metadata and the last known state of each target.
 """

@@ -11,8 +11,18 @@ from pydantic import Field, field_validator, model_validator
 
 from shadowmesh.names import TargetKind
 from shadowmesh.policy.breaker import BreakerSettings
-from shadowmesh.policy.headers import refuse_secret
+from shadowmesh.policy.budget import BudgetSettings
+from shadowmesh.policy.conditions import WhenSettings
+from shadowmesh.policy.credentials import NO_TLS, CredentialSettings, Tls, check_exposure
+from shadowmesh.policy.effects import Effect
+from shadowmesh.policy.headers import check_entry, conflicts, refuse_secret
+from shadowmesh.policy.limits import Burst, PerSecond
+from shadowmesh.policy.presets import Preset, with_preset
+from shadowmesh.policy.retries import RetrySettings
 from shadowmesh.policy.routes import check_pattern
+from shadowmesh.policy.sampling import SamplingSettings
+from shadowmesh.policy.timebox import TimeBoxSettings
+from shadowmesh.policy.transform import TransformSettings
 from shadowmesh.settings import Name, Seconds, Settings, TargetAddress
 
 
@@ -28,30 +38,47 @@ class TargetSettings(Settings):
     One shadow backend and its policy.
 
     Args:
+        enabled: ``false`` switches it off, as if it were not there.
         address: a gRPC target (``host:port``, ``dns:///…``, ``unix:…``).
         rate: share of eligible exchanges this target receives, 0 to 1.
         deadline: of each shadow call, counted from its own start; the live deadline is never inherited.
         max_in_flight: shadow calls running at once; more are shed with ``concurrency_limit``.
+        max_rate: shadow calls per second, of each live process; more are shed with ``rate_limit``.
+        burst: how many of them may start at once after a pause; by default what ``max_rate`` lets through in a second.
         metadata: keys of inbound metadata the shadow may see: exact, or a prefix followed by ``*``.
-        tls: whether to connect with TLS and the system's roots.
+        tls: whether and how to connect with TLS: ``true`` trusts the system's roots, see
+            :class:`~shadowmesh.policy.credentials.TlsSettings` for more.
+        credentials: metadata entries of its own that every shadow call carries, read from files or the environment.
+        transform: what is changed in its requests.
+        allow_unsafe: patterns of methods whose unsafe calls it takes, see :mod:`shadowmesh.policy.effects`.
+        stubs: answers by name of tool; with them unsafe calls keep these tools, else they go without any.
         on_live_cancel: what becomes of a shadow whose live call is cut short (the client cancels, the live deadline
             passes): with ``follow`` it stops at the same elapsed time, so that both ran equally long; with ``detach``
             it runs on to its own end or ``deadline``. A detached request stream is sent what was captured and then
             half-closed; if the live one was not, the leg is not ``complete``.
         breaker: when the target is left alone because it fails, and how it is tried again.
+        budget: what it may cost; without one, whatever it costs.
     """
 
     name: Name
+    enabled: Annotated[bool, Field(strict=True)] = True
     kind: TargetKind = TargetKind.CANDIDATE
     version: Annotated[str, Field(max_length=128)] = ""
     address: TargetAddress
     rate: Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)] = 1.0
     deadline: Seconds = 60.0
     max_in_flight: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 64
+    max_rate: PerSecond | None = None
+    burst: Burst | None = None
     metadata: tuple[str, ...] = ()
-    tls: bool = False
+    tls: Tls = NO_TLS
+    credentials: tuple[CredentialSettings, ...] = ()
+    transform: TransformSettings = TransformSettings()
+    allow_unsafe: tuple[str, ...] = ()
+    stubs: dict[str, str] = Field(default={})
     on_live_cancel: OnLiveCancel = OnLiveCancel.FOLLOW
     breaker: BreakerSettings = BreakerSettings()
+    budget: BudgetSettings | None = None
 
     @field_validator("metadata")
     @classmethod
@@ -60,10 +87,36 @@ class TargetSettings(Settings):
             refuse_secret(key)
         return tuple(key.lower() for key in keys)
 
+    @field_validator("allow_unsafe")
+    @classmethod
+    def _unsafe_patterns(cls, methods: tuple[str, ...]) -> tuple[str, ...]:
+        for method in methods:
+            check_pattern(method)
+        return methods
+
+    @field_validator("credentials")
+    @classmethod
+    def _distinct_keys(cls, credentials: tuple[CredentialSettings, ...]) -> tuple[CredentialSettings, ...]:
+        keys = [one.key for one in credentials]
+        if len(set(keys)) < len(keys):
+            raise ValueError("two credentials have the same key")
+        return credentials
+
+    @model_validator(mode="after")
+    def _fitting(self) -> TargetSettings:
+        check_exposure(self.credentials, self.address, self.tls)
+        if self.stubs and not self.allow_unsafe:
+            raise ValueError("stubs answer the tools of unsafe calls, and allow_unsafe names none")
+        if self.burst is not None and self.max_rate is None:
+            raise ValueError("burst is above a max_rate, and there is none")
+        return self
+
     @cached_property
     def digest(self) -> str:
         """Twelve hex digits over everything that decides what is measured; evidence is keyed by it."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+        # A budget and a switch end the gathering of evidence and change none of it, and credentials only let us in.
+        measured = self.model_dump_json(exclude={"budget", "credentials", "enabled"})
+        return hashlib.sha256(measured.encode()).hexdigest()[:12]
 
 
 class ExperimentSettings(Settings):
@@ -71,18 +124,42 @@ class ExperimentSettings(Settings):
     A name, the methods it covers, and its targets.
 
     Args:
+        enabled: ``false`` switches it off, as if it were not there: another one that covers its calls takes them.
+        preset: defaults for keys that are not given here, see :mod:`shadowmesh.policy.presets`.
         methods: ``/pkg.Service/Method``, ``/pkg.Service/*``, ``/pkg.*`` or ``*``; gRPC's own services (health,
             reflection) only when named.
+        when: which of their calls it takes, by metadata and by requested model.
+        sampling: by what calls are sampled, so that those of one user or conversation are mirrored all or none.
+        retries: how attempts of one call are known, so that only the first is mirrored.
         protocol: how bytes are read; by default found by method.
         output_digest: whether legs carry a keyed digest of the answer, so that equality shows without content.
+        never: metadata keys, exact or a prefix followed by ``*``, that reach no shadow whatever its ``metadata`` says.
+        trust_marker: whether the marker of a shadow call is believed whoever sent it, see
+            :mod:`shadowmesh.policy.marker`.
+        effects: what calls do in the world, by method pattern, see :mod:`shadowmesh.policy.effects`.
+        time_box: when mirroring begins and ends by itself.
     """
 
     name: Name
+    enabled: Annotated[bool, Field(strict=True)] = True
     version: Annotated[str, Field(max_length=128)] = ""
+    preset: Preset | None = None
     methods: Annotated[tuple[str, ...], Field(min_length=1)]
+    when: WhenSettings = WhenSettings()
+    sampling: SamplingSettings = SamplingSettings()
+    retries: RetrySettings = RetrySettings()
     protocol: str | None = None
     output_digest: bool = False
+    never: tuple[str, ...] = ()
+    trust_marker: bool = True
+    effects: dict[str, Effect] = Field(default={})
+    time_box: TimeBoxSettings | None = None
     targets: Annotated[tuple[TargetSettings, ...], Field(min_length=1)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, values: object) -> object:
+        return with_preset(values)
 
     @field_validator("methods")
     @classmethod
@@ -90,6 +167,27 @@ class ExperimentSettings(Settings):
         for method in methods:
             check_pattern(method)
         return methods
+
+    @field_validator("effects")
+    @classmethod
+    def _effect_patterns(cls, effects: dict[str, Effect]) -> dict[str, Effect]:
+        for method in effects:
+            check_pattern(method)
+        return effects
+
+    @field_validator("never")
+    @classmethod
+    def _entries(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
+        for key in keys:
+            check_entry(key)
+        return tuple(key.lower() for key in keys)
+
+    @model_validator(mode="after")
+    def _never_is_never(self) -> ExperimentSettings:
+        for target in self.targets:
+            for key in conflicts(target.metadata, self.never):
+                raise ValueError(f"{key} never travels, and target {target.name} lists it")
+        return self
 
     @model_validator(mode="after")
     def _distinct_targets(self) -> ExperimentSettings:
@@ -102,3 +200,18 @@ class ExperimentSettings(Settings):
     def digest(self) -> str:
         """Twelve hex digits over the whole policy in force."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+
+
+def in_force(experiments: tuple[ExperimentSettings, ...]) -> tuple[ExperimentSettings, ...]:
+    """Return the experiments without what is switched off; one without any target left is off too."""
+    kept = []
+    for experiment in experiments:
+        targets = tuple(target for target in experiment.targets if target.enabled)
+        if not (experiment.enabled and targets):
+            continue
+        if len(targets) < len(experiment.targets):
+            values = {name: getattr(experiment, name) for name in ExperimentSettings.model_fields}
+            # Not `model_copy`: the copy would keep the digest of what was copied.
+            experiment = ExperimentSettings(**{**values, "targets": targets})  # noqa: PLW2901
+        kept.append(experiment)
+    return tuple(kept)

@@ -13,8 +13,8 @@ The unit is the slot, not the call, because calls of a slot share their load: te
 (verdict.md b7). The rank's mean is known by the draw alone (see ``slot_rank``), so ranks need no variance guard; they
 go into the e-process of ``evidence``, and harm is what it shows at ``alpha / 2`` for either figure.
 
-Slow is what exceeds a quantile of earlier calls of off-slots, frozen before the block begins (``slow_limit``). Harm must
-exceed a margin: on-slots get the limit with the margin added, and the off-slot is lent failures by chance at the
+Slow is what exceeds a quantile of earlier calls of off-slots, frozen before the block begins (``slow_limit``). Harm
+must exceed a margin: on-slots get the limit with the margin added, and the off-slot is lent failures by chance at the
 rate of the margin. A mirroring that stays below both makes the off-slot's rank no better than uniform.
 
 What it takes, simulated at the defaults (blocks of 40 s; calls of lognormal latency, sigma 0.6; level and rate wander

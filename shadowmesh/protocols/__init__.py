@@ -3,6 +3,8 @@ What the bytes of a call mean (pure: takes bytes and message classes, loads noth
 
 - ``paths``: the path language, ``usage.input_tokens`` or ``messages[*].content``, over a protobuf message.
 - ``protocol_map``: the shape of a protocol map's data file, and a map bound to message classes.
+- ``parts``: prompt, conversation and tools of a request. ``rewrite`` changes a request, by ``edits`` of single fields
+  and of the ``conversation``, over ``wire``, which touches no other byte.
 - ``reading``: bytes of one exchange → :class:`~shadowmesh.model.Fields` and the answer itself.
 - ``exchanges``: one long call → the exchanges inside it.
 

@@ -46,8 +46,19 @@ class Path:
         """
         self.text = text
         fields = _resolve(text, descriptor)
+        self.fields = tuple(fields)
         self.kind: Kind = _kind(fields[-1])
-        self.find = _finder(tuple(_step(field, _is_repeated(field)) for field in fields), False)
+        self.find = _finder(tuple(_step(field, is_repeated(field)) for field in fields), False)
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The field numbers on the way, as they stand on the wire."""
+        return tuple(field.number for field in self.fields)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether it can lead to several values."""
+        return any(is_repeated(field) for field in self.fields)
 
     def values(self, message: Message) -> list[Any]:
         """Return every value found, in order; enum values by name."""
@@ -74,7 +85,7 @@ def _resolve(text: str, descriptor: Descriptor) -> list[FieldDescriptor]:
         field = inside.fields_by_name.get(match[1]) if inside is not None else None
         if field is None:
             raise ProtocolMapError(f"no field {match[1]!r} in {text!r}")
-        repeated = _is_repeated(field)
+        repeated = is_repeated(field)
         if repeated != bool(match[2]):
             raise ProtocolMapError(f"{match[1]!r} in {text!r} is {'' if repeated else 'not '}repeated")
         fields.append(field)
@@ -96,10 +107,11 @@ def _kind(field: FieldDescriptor) -> Kind:
     return "number" if field.cpp_type in _REALS else "integer"
 
 
-def _is_repeated(field: FieldDescriptor) -> bool:
+def is_repeated(field: FieldDescriptor) -> bool:
+    """Return whether the field is a list."""
     # ``label`` is deprecated in protobuf 6 and its successor is missing in 5.
-    is_repeated = getattr(field, "is_repeated", None)
-    return bool(_label(field) == FieldDescriptor.LABEL_REPEATED if is_repeated is None else is_repeated)
+    said = getattr(field, "is_repeated", None)
+    return bool(_label(field) == FieldDescriptor.LABEL_REPEATED if said is None else said)
 
 
 def _label(field: Any) -> int:

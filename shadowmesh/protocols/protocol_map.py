@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError as ProtobufDecodeError
 from google.protobuf.message import Message
 from pydantic import Field
 
 from shadowmesh.errors import ProtocolMapError
+from shadowmesh.protocols.parts import PartPaths, RequestParts
 from shadowmesh.protocols.paths import Kind, Path, descriptor_of
 from shadowmesh.settings import Settings
 
@@ -66,6 +68,7 @@ class MethodSettings(Settings):
 
     operation: str | None = None
     request: RequestPaths = RequestPaths()
+    parts: PartPaths = PartPaths()
     response: ResponsePaths = ResponsePaths()
     exchanges: ExchangeRule | None = None
 
@@ -119,6 +122,7 @@ class MethodMap:
         self._request_class = request
         self._response_class = response
         self.request = _compile(settings.request, request)
+        self.parts = RequestParts(settings.parts, request)
         self.response = _compile(settings.response, response)
         # The fields of an answer: all but its text.
         self.answer = tuple((name, path) for name, path in self.response.items() if name != "text")
@@ -133,6 +137,11 @@ class MethodMap:
             if rule is not None
             else None
         )
+
+    @property
+    def request_descriptor(self) -> Descriptor:
+        """The descriptor of the request message."""
+        return descriptor_of(self._request_class)
 
     def parse_request(self, data: bytes) -> Message | None:
         """Return the request message, ``None`` where the bytes are not one."""

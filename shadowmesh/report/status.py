@@ -20,11 +20,13 @@ from shadowmesh.report.terminal import heading
 from shadowmesh.telemetry.status_shape import (
     Buffers,
     Carrier,
+    ConfigFile,
     Error,
     Export,
     Fill,
     Funnel,
     InterceptorStatus,
+    Limit,
     Paired,
     ProcessorStatus,
     Status,
@@ -60,7 +62,10 @@ def _interceptor(known: InterceptorStatus) -> Iterator[RenderableType]:
     yield Text()
     yield _buffers(known.buffers)
     yield Text()
-    yield _facts({"carrier": _carrier(known.carrier), "harm guard": _harm_guard(known.harm_guard)})
+    facts = {"carrier": _carrier(known.carrier), "harm guard": _harm_guard(known.harm_guard)}
+    if known.config_file is not None:
+        facts["configuration"] = _config_file(known.config_file)
+    yield _facts(facts)
 
 
 def _target(target: Target) -> Iterator[RenderableType]:
@@ -75,8 +80,20 @@ def _target(target: Target) -> Iterator[RenderableType]:
     yield _line(2, _sum(target.funnel))
     if target.funnel.drop_reasons:
         yield _line(3, f"dropped: {_counts(target.funnel.drop_reasons)}")
+    if target.limits:
+        yield _line(2, f"left: {', '.join(map(_limit, target.limits))}")
+    for name, detail in target.misfits.items():
+        yield _line(2, Text.assemble((_words(name), "bold red"), f": {_plain(detail)}"))
     if target.lost:
         yield _line(3, Text.assemble(("legs lost", "bold yellow"), f": {_counts(target.lost)}"))
+
+
+def _limit(limit: Limit) -> str:
+    name = _words(limit.name)
+    if limit.currency is None:
+        return f"{limit.left:,.0f} of {limit.limit:,.0f} {name}"
+    money = [units.money(amount, _plain(limit.currency)) for amount in (limit.left, limit.limit)]
+    return f"{money[0]} of {money[1]} {name}"
 
 
 def _buffers(buffers: Buffers) -> Table:
@@ -108,6 +125,14 @@ def _carrier(carrier: Carrier) -> str:
     if carrier.unconfirmed is not None:
         parts.append(f"{carrier.unconfirmed:,} calls unconfirmed")
     return ", ".join(parts)
+
+
+def _config_file(file: ConfigFile) -> str:
+    watched = "watched" if file.watched else "not watched"
+    text = f"{_plain(file.path)}, {watched}, changed {file.applied:,} \N{MULTIPLICATION SIGN}"
+    if file.refused:
+        text += f", refused {file.refused:,} \N{MULTIPLICATION SIGN}"
+    return f"{text}; what is there now is not in force: {_plain(file.problem)}" if file.problem else text
 
 
 def _harm_guard(report: Mapping[str, object] | None) -> str:

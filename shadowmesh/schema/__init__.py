@@ -8,6 +8,7 @@ model server's own stubs already live. Here it goes into a pool nobody else sees
 - `descriptors` loads the file and makes message classes by full name;
 - `messages` has the classes of the reference model API as attributes, for imports a type checker understands
   (`messages.pyi` is generated too);
+- `config.json` is the JSON Schema of the configuration file, written by `make generate` as well; no code reads it;
 - `inference` describes the methods of that API: full name, arity, request and response class.
 
 Nothing here knows gRPC: a client or a server is made from `Method` by whoever needs one.

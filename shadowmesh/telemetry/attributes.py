@@ -73,6 +73,7 @@ _LEG = _Table(
     _Column("server_address", names.SERVER_ADDRESS, str),
     _Column("server_port", names.SERVER_PORT, int),
     _Column("output_digest", names.OUTPUT_DIGEST, str),
+    _Column("request_digest", names.REQUEST_DIGEST, str),
     _Column("target_digest", names.TARGET_DIGEST, str),
     _Column("config_digest", names.CONFIG_DIGEST, str),
 )

@@ -14,6 +14,7 @@ from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.resources import Resource
 
 from shadowmesh import names
+from shadowmesh.policy.budget import Remaining
 from shadowmesh.policy.live_gate import FunnelKey, LossKey
 
 
@@ -30,7 +31,8 @@ class MirrorMetrics:
         queued: Callable[[], int],
         lost: Callable[[], Mapping[LossKey, int]],
         closed: Callable[[], Mapping[tuple[str, str], str]],
-        reloads: Callable[[], int],
+        remaining: Callable[[], Iterable[Remaining]],
+        reloads: Callable[[], Mapping[names.ReloadResult, int]],
         harm: Callable[[], str],
     ) -> None:
         self._funnel = funnel
@@ -38,6 +40,7 @@ class MirrorMetrics:
         self._queued = queued
         self._lost = lost
         self._closed_targets = closed
+        self._remaining = remaining
         self._reloads = reloads
         self._harm = harm
         self._closed = False
@@ -79,7 +82,25 @@ class MirrorMetrics:
             names.METRIC_MIRROR_CONFIG_RELOADS,
             callbacks=[self._observe_reloads],
             unit="{reload}",
-            description="Configurations that took the place of the one before",
+            description="Changed configurations, by whether they took the place of the one before",
+        )
+        meter.create_observable_gauge(
+            names.METRIC_MIRROR_BUDGET_REMAINING,
+            callbacks=[self._observe_money],
+            unit="{currency}",
+            description="Money that is left of each limit of a target's budget",
+        )
+        meter.create_observable_gauge(
+            names.METRIC_MIRROR_BUDGET_TOKENS,
+            callbacks=[self._observe_tokens],
+            unit="{token}",
+            description="Tokens that are left of a target's budget",
+        )
+        meter.create_observable_gauge(
+            names.METRIC_MIRROR_TIME_BOX_PAIRS,
+            callbacks=[self._observe_pairs],
+            unit="{pair}",
+            description="Pairs that are left of a time-box, for each target",
         )
         meter.create_observable_counter(
             names.METRIC_MIRROR_HARM_STOPS,
@@ -120,7 +141,29 @@ class MirrorMetrics:
             yield Observation(int(reason == names.DropReason.CIRCUIT_OPEN), about)
 
     def _observe_reloads(self, _: CallbackOptions) -> Iterable[Observation]:
-        yield Observation(self._reloads())
+        reloads = self._reloads()
+        # Both results from the start, as with the figures of harm.
+        for result in names.ReloadResult:
+            yield Observation(reloads.get(result, 0), {names.MIRROR_RELOAD_RESULT: result.value})
+
+    def _observe_money(self, _: CallbackOptions) -> Iterable[Observation]:
+        for one in self._remaining():
+            if one.currency:
+                about = {names.MIRROR_BUDGET_LIMIT: one.limit, names.COST_CURRENCY: one.currency}
+                yield Observation(one.left, _target(one) | about)
+
+    def _observe_tokens(self, _: CallbackOptions) -> Iterable[Observation]:
+        return [
+            Observation(one.left, _target(one)) for one in self._remaining() if one.limit == names.BudgetLimit.TOKENS
+        ]
+
+    def _observe_pairs(self, _: CallbackOptions) -> Iterable[Observation]:
+        return [
+            Observation(one.left, _target(one)) for one in self._remaining() if one.limit == names.TimeBoxLimit.PAIRS
+        ]
+
+    def _observe_left(self, limit: str) -> list[Observation]:
+        return [Observation(one.left, _target(one)) for one in self._remaining() if one.limit == limit]
 
     def _observe_harm(self, _: CallbackOptions) -> Iterable[Observation]:
         # Both figures from the start, so that the first stop is an increase and not a new series.
@@ -133,3 +176,7 @@ class MirrorMetrics:
 
     def _observe_queue(self, _: CallbackOptions) -> Iterable[Observation]:
         yield Observation(self._queued())
+
+
+def _target(one: Remaining) -> dict[str, str]:
+    return {names.EXPERIMENT_NAME: one.experiment, names.TARGET_NAME: one.target}

@@ -13,12 +13,14 @@ from typing import Any
 from opentelemetry.sdk.resources import Resource
 
 from shadowmesh.names import SERVICE_INSTANCE_ID, SERVICE_NAME, Decision
+from shadowmesh.policy.budget import Remaining
 from shadowmesh.policy.experiment import ExperimentSettings, TargetSettings
 from shadowmesh.policy.live_gate import FunnelKey, LossKey
+from shadowmesh.policy.self_check import Finding
 from shadowmesh.telemetry.export import PairExporter
 from shadowmesh.telemetry.faults import Faults
 from shadowmesh.telemetry.life import Life
-from shadowmesh.telemetry.status_shape import Error, Experiment, Fill, Funnel, Pairs, Target
+from shadowmesh.telemetry.status_shape import Error, Experiment, Fill, Funnel, Limit, Pairs, Target
 
 _MOST_ERRORS = 100
 _USER = re.compile(r"(?<=://)\S*@|[^\s/]*@")
@@ -73,6 +75,8 @@ def experiments(
     active: Mapping[tuple[str, str], int],
     closed: Mapping[tuple[str, str], str],
     lost: Mapping[LossKey, int],
+    remaining: Iterable[Remaining] = (),
+    misfits: Iterable[Finding] = (),
 ) -> tuple[Experiment, ...]:
     """
     Return every target of an interceptor, also one that nothing has happened to yet.
@@ -82,6 +86,8 @@ def experiments(
         active: shadows in flight by experiment and target.
         closed: why everything for a target is shed, empty where it is not.
         lost: exchanges whose legs are known to be lost.
+        remaining: what is left of budgets and time-boxes.
+        misfits: what the self-check has found.
     """
     decisions: dict[tuple[str, str], Counter[str]] = {}
     reasons: dict[tuple[str, str], Counter[str]] = {}
@@ -93,6 +99,14 @@ def experiments(
     losses: dict[tuple[str, str], Counter[str]] = {}
     for (experiment, target, reason), count in lost.items():
         losses.setdefault((experiment, target), Counter())[reason] += count
+
+    limits: dict[tuple[str, str], list[Limit]] = {}
+    for one in remaining:
+        limit = Limit(name=one.limit, currency=one.currency or None, limit=one.amount, left=one.left)
+        limits.setdefault((one.experiment, one.target), []).append(limit)
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for finding in misfits:
+        found.setdefault((finding.experiment, finding.target), {})[finding.misfit.value] = finding.detail
 
     def entry(experiment: str, target: TargetSettings) -> Target:
         key = (experiment, target.name)
@@ -107,6 +121,8 @@ def experiments(
             in_flight=Fill(used=active.get(key, 0), cap=target.max_in_flight),
             funnel=funnel(decisions.get(key, {}), reasons.get(key, {})),
             lost=dict(losses.get(key, {})),
+            limits=tuple(limits.get(key, ())),
+            misfits=found.get(key, {}),
         )
 
     return tuple(

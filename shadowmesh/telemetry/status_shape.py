@@ -47,11 +47,23 @@ class Fill(Shape):
     cap: int
 
 
+class Limit(Shape):
+    """
+    What is left of a budget (``per_hour``, ``per_day``, ``total`` in ``currency``; ``tokens``) or of a time-box
+    (``pairs``), of this process's part; what is in flight counts as spent.
+    """
+
+    name: str
+    currency: str | None
+    limit: float
+    left: float
+
+
 class Target(Shape):
     """
     A shadow backend of an interceptor. It ``admits`` exchanges, or sheds them all for ``shed_reason``. (Not open and
     closed, which mean the opposite for a breaker.) ``lost`` are exchanges of the funnel whose legs are known to be
-    lost, by whom.
+    lost, by whom. ``misfits`` are what the self-check has found since the start, with the facts.
     """
 
     name: str
@@ -63,6 +75,8 @@ class Target(Shape):
     in_flight: Fill
     funnel: Funnel
     lost: dict[str, int] = {}
+    limits: tuple[Limit, ...] = ()
+    misfits: dict[str, str] = {}
 
 
 class Experiment(Shape):
@@ -133,8 +147,24 @@ class Status(Shape):
     errors_left_out: int
 
 
+class ConfigFile(Shape):
+    """
+    The configuration file: how often a changed one was ``applied`` or ``refused``, and why what is there now is not in
+    force; ``null`` where it is.
+    """
+
+    path: str
+    watched: bool
+    applied: int
+    refused: int
+    problem: str | None
+
+
 class InterceptorStatus(Status):
-    """A mesh in one process. ``harm_guard`` is what the guard reports, ``null`` where there is none."""
+    """
+    A mesh in one process. ``harm_guard`` is what the guard reports, ``null`` where there is none; ``config_file`` is
+    ``null`` where the mesh was not made from one.
+    """
 
     kind: Literal["interceptor"] = "interceptor"
     accepting: bool
@@ -142,6 +172,7 @@ class InterceptorStatus(Status):
     buffers: Buffers
     carrier: Carrier
     harm_guard: dict[str, Any] | None
+    config_file: ConfigFile | None = None
 
 
 class Requests(Shape):

@@ -21,6 +21,7 @@ import pytest
 from support.legs import live, shadow
 from support.meshes import config, target
 from support.otlp import TRACES, call, legs_request
+from support.resources import until
 from support.scripts import script
 from support.servers import interceptor_of, live_server
 from support.shadows import answering
@@ -64,6 +65,7 @@ def mirrored_calls(kind: str, address: str, calls: int = 3) -> Iterator[Mesh]:
     ):
         for _ in range(calls):
             assert server.call("unary_unary")(script(["send", "a prompt"]), timeout=20) == b"a prompt"
+        assert until(lambda: sum(mesh.funnel().values()) == calls)
         yield mesh
 
 
@@ -135,7 +137,7 @@ def test_a_mesh_says_nothing_to_anybody_unless_it_is_told_to(tmp_path: Path) -> 
         with live_server("sync", lambda: [mesh.interceptor()]) as server:
             server.call("unary_unary")(script(["send", "x"]), timeout=20)
         assert "shadowmesh-status" not in {thread.name for thread in threading.enumerate()}
-        assert mesh.status()["experiments"][0]["targets"][0]["funnel"]["mirrored"] == 1
+        assert until(lambda: mesh.status()["experiments"][0]["targets"][0]["funnel"]["mirrored"] == 1)
 
 
 def test_nothing_listens_before_the_first_covered_call_and_the_status_can_be_had_all_the_same(tmp_path: Path) -> None:
@@ -155,7 +157,7 @@ def test_two_meshes_at_one_address_are_one_answer_and_both_mirror(
     with mirrored_calls("sync", address) as first:
         ask_until(address)
         with mirrored_calls("sync", address) as second:
-            assert second.status()["experiments"][0]["targets"][0]["funnel"]["mirrored"] == 3
+            assert until(lambda: second.status()["experiments"][0]["targets"][0]["funnel"]["mirrored"] == 3)
         # It has been closed, so its thread has had its say.
         assert caplog.text.count("going on without") == 1
         assert ask_until(address)["instance_id"] == first.status()["instance_id"]

@@ -87,18 +87,19 @@ async def test_a_server_stream_is_drained_at_its_own_pace() -> None:
 @pytest.mark.parametrize("method", [INGEST, CONVERSE])
 async def test_request_streams_are_sent_as_they_pass(method: str) -> None:
     script = answer if method == INGEST else echo
+    messages = (request("one"), request("two"), request("three"))
     with Backend(script) as backend:
         async with mirror(at(backend)) as mirrored:
             mirrored.begin(method=method)
-            mirrored.feed(Request(1, (1,), (b"one",), 1), Request(1, (2, 3), (b"two", b"three"), 0))
+            mirrored.feed(Request(1, (1,), messages[:1], 1), Request(1, (2, 3), messages[1:], 0))
             mirrored.feed(RequestEnd(1, 4))
             mirrored.done()
             (record,) = await mirrored.recorded()
-    assert backend.calls[0].requests == record.requests == [b"one", b"two", b"three"]
+    assert backend.calls[0].requests == record.requests == list(messages)
     assert backend.calls[0].half_closed
     shadow = record.shadows["candidate"]
     assert (shadow.status, len(shadow.request_times)) == ("OK", 3)
-    assert shadow.responses == ([response("four")] if method == INGEST else [b"one", b"two", b"three"])
+    assert shadow.responses == ([response("four")] if method == INGEST else list(messages))
     assert record.live.request_times == [1, 2, 3]
     assert (mirrored.outcomes(), mirrored.credit()) == ({(1, "candidate"): 1}, 1)
 
@@ -217,7 +218,7 @@ async def test_a_shadow_that_ends_before_the_live_call_waits_for_it() -> None:
             assert not mirrored.records
             assert mirrored.engine.open_calls == 1
             mirrored.done()
-            assert len(mirrored.records) == 1
+            assert len(await mirrored.recorded()) == 1
     assert mirrored.replies[-1] == Credit(1, 1)
 
 
@@ -262,7 +263,7 @@ async def test_requests_that_were_let_go_cut_the_shadow_and_mark_the_call() -> N
     with Backend(hang) as backend:
         async with mirror(at(backend)) as mirrored:
             mirrored.begin(method=CONVERSE)
-            mirrored.feed(Request(1, (1,), (b"one",), 1), Abandon(1, DropReason.OVERSIZE), RequestEnd(1, 2))
+            mirrored.feed(Request(1, (1,), (request(),), 1), Abandon(1, DropReason.OVERSIZE), RequestEnd(1, 2))
             await mirrored.until(lambda: bool(mirrored.outcomes()))
             mirrored.done()
             (record,) = await mirrored.recorded()

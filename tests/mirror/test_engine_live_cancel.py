@@ -11,6 +11,7 @@ import grpc
 import pytest
 from support.engines import ARITIES, Mirror, at, hang, mirror
 from support.experiments import CONVERSE, GENERATE, INGEST, STREAM_GENERATE, experiment, target
+from support.wire import request
 
 from shadowmesh.mirror.frames import Abandon, Request, RequestEnd
 from shadowmesh.mirror.legs import assemble
@@ -47,14 +48,14 @@ async def test_a_detached_shadow_runs_to_its_own_end(method: str, status: str, e
     held = Held()
     with Backend(held) as backend:
         async with mirror(at(backend, on_live_cancel="detach")) as mirrored:
-            mirrored.unary(method=method, data=b"asked")
+            mirrored.unary(method=method, data=request("asked"))
             await asyncio.to_thread(backend.wait_for_calls, 1)
             mirrored.done(status=status, end=end)
             assert mirrored.engine.open_calls == 1
             held.go.set()
             (record,) = await mirrored.recorded()
     shadow = record.shadows["candidate"]
-    assert (shadow.status, shadow.end, shadow.responses) == ("OK", CallEnd.COMPLETED, [b"asked"])
+    assert (shadow.status, shadow.end, shadow.responses) == ("OK", CallEnd.COMPLETED, [request("asked")])
     assert (record.live.end, shadow_leg(mirrored).complete) == (end, True)
     assert (mirrored.outcomes(), mirrored.credit()) == ({(1, "candidate"): 1}, 1)
 
@@ -136,7 +137,7 @@ async def test_requests_that_were_let_go_cut_a_detached_shadow_too() -> None:
     with Backend(hang) as backend:
         async with mirror(at(backend, on_live_cancel="detach")) as mirrored:
             mirrored.begin(method=CONVERSE)
-            mirrored.feed(Request(1, (1,), (b"one",), 1), Abandon(1, DropReason.OVERSIZE))
+            mirrored.feed(Request(1, (1,), (request(),), 1), Abandon(1, DropReason.OVERSIZE))
             mirrored.done(status="CANCELLED", end=CallEnd.CANCELLED)
             (record,) = await mirrored.recorded()
     assert record.shadows["candidate"].end == CallEnd.CUT

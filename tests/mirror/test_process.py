@@ -116,7 +116,7 @@ def test_a_stopped_worker_takes_no_more_memory_than_the_cap_and_what_does_not_fi
         finally:
             os.kill(worker, signal.SIGCONT)
         it.mesh.drain(10)
-        assert it.decided()[Decision.DROPPED, "queue_full"] > 0
+        assert it.decided()[Decision.DROPPED, "capture_full"] > 0
         assert it.counted() == {"candidate": 51}
         shadows = Counter(leg.pair_id for leg in it.sink.wait_for_legs(102) if leg.role == Role.SHADOW)
         assert set(shadows.values()) == {1}

@@ -9,13 +9,13 @@ from pydantic import ValidationError
 from support.experiments import experiment, target
 
 from shadowmesh.names import TargetKind
-from shadowmesh.policy.experiment import ExperimentSettings, TargetSettings
+from shadowmesh.policy.experiment import ExperimentSettings, TargetSettings, in_force
 
 
 def test_a_target_needs_a_name_and_an_address_and_nothing_else() -> None:
     (found,) = experiment(target()).targets
     assert (found.kind, found.rate, found.deadline, found.max_in_flight) == (TargetKind.CANDIDATE, 1.0, 60.0, 64)
-    assert (found.metadata, found.tls, found.version) == ((), False, "")
+    assert (found.metadata, found.tls.enabled, found.version) == ((), False, "")
 
 
 def test_a_deadline_is_a_quantity_and_metadata_keys_are_lower_case() -> None:
@@ -93,3 +93,72 @@ def test_settings_survive_the_json_that_a_reload_carries() -> None:
     assert again == base
     assert again.digest == base.digest
     assert TargetSettings.model_validate_json(base.targets[0].model_dump_json()) == base.targets[0]
+
+
+def test_by_default_an_experiment_takes_every_call_of_its_methods_each_by_itself_at_any_rate() -> None:
+    base = experiment(target())
+    assert (base.enabled, base.when.metadata, base.when.models, base.retries.keys) == (True, (), (), ())
+    assert base.sampling.by == "call"
+    (found,) = base.targets
+    assert (found.enabled, found.max_rate, found.burst) == (True, None, None)
+
+
+ROUTED: list[tuple[dict[str, Any], tuple[str | int, ...]]] = [
+    ({"enabled": "no"}, ("enabled",)),
+    ({"when": {"metadata": [{"key": "x-a"}]}}, ("when", "metadata", 0)),
+    ({"when": {"metadata": [{"key": "cookie", "present": True}]}}, ("when", "metadata", 0, "key")),
+    ({"when": {"models": ["*"]}}, ("when", "models", 0)),
+    ({"sampling": {"by": "user"}}, ("sampling", "by", "name")),
+    ({"sampling": {"by": {"metadata": "authorization"}}}, ("sampling", "by")),
+    ({"retries": {"keys": ["cookie"]}}, ("retries", "keys")),
+    ({"targets": [target(enabled=1)]}, ("targets", 0, "enabled")),
+    ({"targets": [target(max_rate=0)]}, ("targets", 0, "max_rate")),
+    ({"targets": [target(max_rate=1, burst=0)]}, ("targets", 0, "burst")),
+    ({"targets": [target(burst=5)]}, ("targets", 0)),
+]
+
+
+@pytest.mark.parametrize(("changes", "path"), ROUTED, ids=lambda value: repr(value)[:60])
+def test_what_is_wrong_in_routing_sampling_limits_and_retries_names_its_path(
+    changes: dict[str, Any], path: tuple[str | int, ...]
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        experiment(**changes)
+    assert caught.value.errors()[0]["loc"] == path
+
+
+def test_what_is_switched_off_is_as_if_it_were_not_there() -> None:
+    one = experiment(target("a"), target("b", enabled=False), name="one")
+    off = experiment(target("a"), name="off", enabled=False)
+    empty = experiment(target("a", enabled=False), name="empty")
+    two = experiment(target("a"), name="two")
+    left = in_force((one, off, empty, two))
+    assert [(found.name, [target.name for target in found.targets]) for found in left] == [
+        ("one", ["a"]),
+        ("two", ["a"]),
+    ]
+    assert left[1] is two
+    assert left[0] == experiment(target("a"), name="one")
+
+
+@pytest.mark.parametrize("preset", [None, "careful", "load-test"])
+def test_switching_a_target_off_changes_the_policy_in_force_and_no_evidence(preset: str | None) -> None:
+    both = experiment(target("a"), target("b"), preset=preset)
+    one = experiment(target("a"), target("b", enabled=False), preset=preset)
+    assert both.digest != one.digest, "asked before, so that a stale one would show"
+    (left,) = in_force((one,))
+    assert left.digest not in (both.digest, one.digest)
+    assert left.targets[0].digest == both.targets[0].digest
+    assert one.targets[1].digest == both.targets[1].digest
+
+
+def test_routing_sampling_and_retries_survive_the_json_that_a_reload_carries() -> None:
+    base = experiment(
+        target("a", max_rate=5, burst=2, enabled=False),
+        when={"metadata": [{"key": "X-Tenant", "equals": "acme"}], "models": ["llama-*"]},
+        sampling={"by": {"field": "session.id"}},
+        retries={"keys": ["X-Request-Id"], "window": "2m"},
+    )
+    again = ExperimentSettings.model_validate_json(base.model_dump_json())
+    assert again == base
+    assert again.digest == base.digest

@@ -6,12 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shadowmesh.policy.headers import AllowList, refuse_secret
+from shadowmesh.policy.headers import AllowList, conflicts, refuse_secret
 
 SECRETS = [
     "authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "x-goog-api-key", "api-key",
     "x-auth-token", "x-access-token", "x-amz-security-token", "x-goog-iam-authorization-token",
-    "x-forwarded-access-token",
+    "x-forwarded-access-token", "x-user-token", "x-user-token-bin", "x_user.token", "client-secret", "x-db-password",
+    "x-auth", "auth", "x-hub-signature", "x-amz-access-key", "ocp-apim-subscription-key", "x-functions-key", "x-my-jwt",
+    "cf-access-jwt-assertion", "x-ms-client-principal", "x-amzn-oidc-data", "x-amzn-oidc-accesstoken", "cookie2",
+    "x-amz-cookie-id", "x-secret-santa", "x-forwarded-client-cert", "authorization-bin", "x-goog-iap-jwt-assertion",
+]  # fmt: skip
+HARMLESS = [
+    "x-user", "x-user-bin", "x-tenant", "idempotency-key", "x-routing-key", "openengine-routing-key", "x-max-tokens",
+    "x-token-count", "author", "x-authority", "x-session-id", "key", "x-request-id", "accept-language", "--", "-bin",
 ]  # fmt: skip
 OURS = [
     "te", "content-type", "user-agent", "x-shadowmesh-role", "x-shadowmesh-pair-id", "x-shadowmesh-instance",
@@ -68,6 +75,44 @@ def test_an_entry_that_is_neither_a_key_nor_a_prefix_is_refused(key: str) -> Non
         refuse_secret(key)
 
 
-@pytest.mark.parametrize("key", ["x-user", "x-*", "x-user-bin", "auth*"])
+@pytest.mark.parametrize("key", [*HARMLESS, "x-*", "auth*", "x-key*"])
 def test_other_keys_and_prefixes_may_be_listed(key: str) -> None:
     refuse_secret(key)
+
+
+@pytest.mark.parametrize("key", ["cookie*", "authorization-*", "x-secret-*", "x-amzn-oidc-data*"])
+def test_a_prefix_of_nothing_but_credentials_is_refused(key: str) -> None:
+    with pytest.raises(ValueError, match="is a credential"):
+        refuse_secret(key)
+
+
+@pytest.mark.parametrize("key", HARMLESS)
+def test_keys_that_only_look_a_little_like_credentials_travel(key: str) -> None:
+    assert AllowList([key]).filter(((key, "1"),)) == ((key, "1"),)
+
+
+def test_what_is_configured_never_to_travel_does_not_whatever_is_allowed() -> None:
+    allowed = AllowList(["x-*"], never=["X-Tenant-*", "x-customer"])
+    metadata = (("x-tenant-id", "1"), ("x-customer", "2"), ("X-Customer", "3"), ("x-customers", "4"), ("x-tenant", "5"))
+    assert allowed.filter(metadata) == (("x-customers", "4"), ("x-tenant", "5"))
+
+
+def test_an_allow_list_of_which_nothing_is_left_is_found() -> None:
+    assert conflicts(["x-a", "x-b", "x-c*", "x-cc*"], ["x-a", "x-cc*"]) == ["x-a", "x-cc*"]
+    assert conflicts(["x-cc", "x-c*"], ["x-c*"]) == ["x-cc", "x-c*"]
+    assert conflicts(["x-a"], []) == []
+
+
+def test_the_ids_of_a_marker_pass_to_the_engine_only_where_that_is_asked_for() -> None:
+    metadata = (("x-shadowmesh-instance", "one"), ("x-shadowmesh-role", "shadow"), ("x-a", "1"))
+    assert AllowList(["x-*"]).filter(metadata) == (("x-a", "1"),)
+    passing = AllowList([], passes_instances=True)
+    assert passing
+    assert passing.filter(metadata) == (("x-shadowmesh-instance", "one"),)
+
+
+def test_keys_without_end_do_not_fill_memory() -> None:
+    allowed = AllowList(["x-*"])
+    for number in range(10_000):
+        assert allowed.filter(((f"x-{number}", ""), (f"y-{number}", ""))) == ((f"x-{number}", ""),)
+    assert len(allowed._known) <= 4096

@@ -11,9 +11,13 @@ from hypothesis import strategies as st
 from support.experiments import GENERATE, experiment, target
 
 from shadowmesh.model import Metadata
-from shadowmesh.names import META_ROLE, Decision, DropReason
+from shadowmesh.names import META_INSTANCE, META_PREVIOUS_ATTEMPTS, META_ROLE, META_TARGET, Decision, DropReason
 from shadowmesh.policy.experiment import ExperimentSettings
-from shadowmesh.policy.live_gate import FunnelKey, LiveGate, Ticket
+from shadowmesh.policy.live_gate import FunnelKey, LiveGate, TargetState, Ticket
+
+
+def now() -> int:
+    return 1
 
 
 class Funnel:
@@ -51,13 +55,13 @@ def test_a_method_nobody_covers_is_neither_admitted_nor_counted() -> None:
     live, funnel, draws = gate(experiment())
     assert live.covers(GENERATE)
     assert not live.covers("/other.Service/Method")
-    assert live.decide("/other.Service/Method", (), draws) is None
+    assert live.decide("/other.Service/Method", (), draws, now) is None
     assert not funnel.lines
 
 
 def test_full_rate_admits_every_call_without_asking_for_chance() -> None:
     live, funnel, draws = gate(experiment(target("a"), target("b", kind="control")))
-    ticket = live.decide(GENERATE, (), draws)
+    ticket = live.decide(GENERATE, (), draws, now)
     assert ticket is not None
     assert ticket.plan.name == "summaries"
     assert ticket.admissions == (("a", 1.0, ""), ("b", 1.0, ""))
@@ -67,7 +71,7 @@ def test_full_rate_admits_every_call_without_asking_for_chance() -> None:
 
 def test_rate_zero_leaves_the_handler_untouched_and_counts_without_asking_for_chance() -> None:
     live, funnel, draws = gate(experiment(target("a", rate=0), target("b", rate=0)))
-    assert live.decide(GENERATE, (), draws) is None
+    assert live.decide(GENERATE, (), draws, now) is None
     assert funnel.lines == {
         ("summaries", "a", Decision.NOT_SAMPLED, ""): 1,
         ("summaries", "b", Decision.NOT_SAMPLED, ""): 1,
@@ -77,14 +81,14 @@ def test_rate_zero_leaves_the_handler_untouched_and_counts_without_asking_for_ch
 
 def test_whoever_samples_less_shares_its_exchanges_with_whoever_samples_more() -> None:
     live, _, draws = gate(experiment(target("little", rate=0.05), target("half", rate=0.5), target("all")))
-    seen = Counter(tuple(names_of(live.decide(GENERATE, (), draws))) for _ in range(2000))
+    seen = Counter(tuple(names_of(live.decide(GENERATE, (), draws, now))) for _ in range(2000))
     assert set(seen) == {("all",), ("half", "all"), ("little", "half", "all")}
     assert draws.given == 2000
 
 
 def test_an_admission_says_with_which_probability_it_was_drawn() -> None:
     live, _, draws = gate(experiment(target("half", rate=0.5), target("all")))
-    tickets = [live.decide(GENERATE, (), draws) for _ in range(100)]
+    tickets = [live.decide(GENERATE, (), draws, now) for _ in range(100)]
     found = {
         (admission.target, admission.probability) for ticket in tickets if ticket for admission in ticket.admissions
     }
@@ -95,24 +99,24 @@ def test_an_admission_says_with_which_probability_it_was_drawn() -> None:
 def test_a_marked_call_is_disabled_at_every_target_and_never_mirrored_again(rate: float) -> None:
     live, funnel, draws = gate(experiment(target("a", rate=rate), target("b")))
     metadata: Metadata = (("x-other", b"1"), (META_ROLE, "shadow"))
-    assert live.decide(GENERATE, metadata, draws) is None
+    assert live.decide(GENERATE, metadata, draws, now) is None
     assert funnel.lines == {("summaries", name, Decision.DISABLED, DropReason.MARKED): 1 for name in ("a", "b")}
     assert not draws.given
 
 
 def test_a_call_marked_as_live_is_mirrored() -> None:
     live, _, draws = gate(experiment())
-    assert live.decide(GENERATE, ((META_ROLE, "live"),), draws) is not None
+    assert live.decide(GENERATE, ((META_ROLE, "live"),), draws, now) is not None
 
 
 def test_a_closed_target_is_admitted_with_the_reason_it_is_closed_for_and_the_others_without() -> None:
     live, funnel, draws = gate(experiment(target("a"), target("b")))
     live.states["summaries", "a"].closed = DropReason.SHUTDOWN
-    ticket = live.decide(GENERATE, (), draws)
+    ticket = live.decide(GENERATE, (), draws, now)
     assert ticket is not None
     assert ticket.admissions == (("a", 1.0, DropReason.SHUTDOWN), ("b", 1.0, ""))
     live.states["summaries", "a"].closed = ""
-    reopened = live.decide(GENERATE, (), draws)
+    reopened = live.decide(GENERATE, (), draws, now)
     assert reopened is not None
     assert [admission.drop_reason for admission in reopened.admissions] == ["", ""]
     assert not funnel.lines
@@ -122,14 +126,14 @@ def test_the_first_experiment_that_covers_a_method_takes_its_calls() -> None:
     exact = experiment(name="exact", methods=[GENERATE])
     live, _, draws = gate(exact, experiment(name="wide", methods=["*"]))
     for method, name in ((GENERATE, "exact"), ("/other.Service/Method", "wide")):
-        ticket = live.decide(method, (), draws)
+        ticket = live.decide(method, (), draws, now)
         assert ticket is not None
         assert ticket.plan.name == name
 
 
 def test_a_plan_lets_out_what_any_target_may_see() -> None:
     live, _, draws = gate(experiment(target("a", metadata=["x-a"]), target("b", metadata=["x-b*"])))
-    ticket = live.decide(GENERATE, (), draws)
+    ticket = live.decide(GENERATE, (), draws, now)
     assert ticket is not None
     assert ticket.plan.headers is not None
     metadata: Metadata = (("x-a", "1"), ("x-b-bin", b"2"), ("x-c", "3"), ("authorization", "4"))
@@ -145,7 +149,7 @@ def test_the_funnel_of_the_gate_adds_up_at_every_target(rates: list[float], mark
     live, funnel, draws = gate(settings)
     admitted: Counter[str] = Counter()
     for marked in marks:
-        ticket = live.decide(GENERATE, ((META_ROLE, "shadow"),) if marked else (), draws)
+        ticket = live.decide(GENERATE, ((META_ROLE, "shadow"),) if marked else (), draws, now)
         assert ticket is None or ticket.admissions
         admitted.update(names_of(ticket))
     for number, rate in enumerate(rates):
@@ -156,3 +160,74 @@ def test_the_funnel_of_the_gate_adds_up_at_every_target(rates: list[float], mark
         assert disabled == sum(marks)
         assert rate > 0 or not admitted[name]
         assert rate < 1 or not not_sampled
+
+
+def test_the_own_instance_id_is_never_mirrored_whatever_the_marker_is_worth() -> None:
+    live, funnel, draws = gate(experiment(trust_marker=False))
+    live.instance_id = "me"
+    assert live.decide(GENERATE, ((META_ROLE, "shadow"), (META_INSTANCE, "somebody")), draws, now) is not None
+    assert live.decide(GENERATE, ((META_INSTANCE, "me"),), draws, now) is None
+    assert funnel.lines == {("summaries", "candidate", Decision.DISABLED, DropReason.MARKED): 1}
+
+
+def test_of_the_attempts_of_one_call_the_first_is_mirrored() -> None:
+    live, funnel, draws = gate(experiment(retries={"keys": ["x-request-id"]}))
+    first, other = ((("x-request-id", value),) for value in ("1", "2"))
+    assert live.decide(GENERATE, first, draws, now) is not None
+    assert live.decide(GENERATE, first, draws, now) is None
+    assert live.decide(GENERATE, other, draws, now) is not None
+    assert live.decide(GENERATE, ((META_PREVIOUS_ATTEMPTS, "1"),), draws, now) is None
+    assert funnel.lines == {("summaries", "candidate", Decision.DISABLED, DropReason.RETRY): 2}
+
+
+def test_calls_that_share_a_sampling_key_share_their_fate() -> None:
+    live, _, draws = gate(experiment(target(rate=0.5), sampling={"by": {"metadata": "x-user"}}))
+    for user in range(50):
+        metadata = (("x-user", str(user)),)
+        assert len({live.decide(GENERATE, metadata, draws, now) is None for _ in range(5)}) == 1
+    assert not draws.given
+
+
+def test_conditions_on_metadata_lead_a_call_to_the_experiment_that_wants_it() -> None:
+    acme = experiment(name="acme", when={"metadata": [{"key": "x-tenant", "equals": "acme"}]})
+    live, _, draws = gate(acme, experiment(name="others"))
+    for tenant, name in (("acme", "acme"), ("else", "others")):
+        ticket = live.decide(GENERATE, (("x-tenant", tenant),), draws, now)
+        assert ticket is not None
+        assert ticket.plan.name == name
+
+
+def test_a_target_above_its_rate_is_shed_and_gives_its_place_back() -> None:
+    state = TargetState(experiment(target(max_in_flight=2, max_rate=1, burst=1)).targets[0])
+    second = 1_000_000_000
+    assert [state.take(second), state.take(second), state.take(second)] == [
+        "",
+        DropReason.RATE_LIMIT,
+        DropReason.RATE_LIMIT,
+    ]
+    assert state.tokens.taken == 1
+    assert state.take(3 * second) == ""
+    assert state.take(9 * second) == DropReason.CONCURRENCY_LIMIT
+
+
+def test_a_reload_keeps_what_was_seen_of_calls_and_of_targets_that_are_still_there() -> None:
+    before = experiment(target("a"), target("b"), retries={"keys": ["x-request-id"]})
+    live, funnel, draws = gate(before)
+    live.instance_id = "me"
+    assert live.decide(GENERATE, (("x-request-id", "1"),), draws, now) is not None
+    live.states["summaries", "a"].closed = "circuit_open"
+    live.states["summaries", "b"].closed = "circuit_open"
+    changed = experiment(target("a"), target("b", max_in_flight=7), retries={"keys": ["x-request-id"]})
+    after = LiveGate((changed,), funnel, before=live)
+    assert after.decide(GENERATE, (("x-request-id", "1"),), draws, now) is None
+    assert [after.states["summaries", name].closed for name in "ab"] == ["circuit_open", ""]
+    assert after.instance_id == "me"
+
+
+def test_a_shadow_that_arrives_here_is_told_with_the_target_it_was_made_for() -> None:
+    live, _, draws = gate(experiment())
+    arrived: list[str] = []
+    live.arrived = arrived.append
+    assert live.decide(GENERATE, ((META_ROLE, "shadow"), (META_TARGET, "somewhere")), draws, now) is None
+    assert live.decide("/other.Service/Method", ((META_TARGET, "uncovered"),), draws, now) is None
+    assert arrived == ["somewhere"]

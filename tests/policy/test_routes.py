@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shadowmesh.policy.routes import Routes, check_pattern, matches
+from shadowmesh.model import Metadata
+from shadowmesh.policy.conditions import Conditions, WhenSettings
+from shadowmesh.policy.routes import Route, Routes, check_pattern, matches
 
 METHOD = "/acme.v1.Chat/Generate"
 
@@ -91,3 +93,83 @@ def test_every_wildcard_made_from_a_method_is_valid_and_covers_it(words: list[st
     for pattern in patterns:
         check_pattern(pattern)
         assert matches(pattern, method)
+
+
+def tenant(name: str) -> Conditions:
+    return Conditions(WhenSettings.model_validate({"metadata": [{"key": "x-tenant", "equals": name}]}))
+
+
+def models(*names: str) -> Conditions:
+    return Conditions(WhenSettings(models=names))
+
+
+def test_the_first_route_whose_conditions_hold_takes_the_call() -> None:
+    routes = Routes([
+        Route(("*",), "acme", tenant("acme")), Route((METHOD,), "globex", tenant("globex")), Route(("*",), "others")
+    ])  # fmt: skip
+    assert routes.choose(METHOD, (("x-tenant", "acme"),)) == ("acme",)
+    assert routes.choose(METHOD, (("x-tenant", "globex"),)) == ("globex",)
+    assert routes.choose("/acme.v1.Chat/Other", (("x-tenant", "globex"),)) == ("others",)
+    assert routes.choose(METHOD, ()) == ("others",)
+
+
+def test_a_call_whose_conditions_nobody_meets_is_nobodys_though_its_method_is_covered() -> None:
+    routes = Routes([Route(("*",), "acme", tenant("acme"))])
+    assert routes.find(METHOD) == "acme"
+    assert routes.choose(METHOD, ()) == ()
+    assert routes.choose("/grpc.health.v1.Health/Check", (("x-tenant", "acme"),)) == ()
+
+
+def test_who_asks_for_the_model_may_take_the_call_and_whoever_comes_next_may_too() -> None:
+    routes = Routes([
+        Route(("*",), "llama", models("llama-*")), Route(("*",), "mistral", models("mistral")),
+        Route(("*",), "rest"), Route(("*",), "never"),
+    ])  # fmt: skip
+    assert routes.choose(METHOD, ()) == ("llama", "mistral", "rest")
+
+
+def test_among_those_who_ask_for_the_model_only_those_whose_metadata_holds_may_take_the_call() -> None:
+    both = Conditions(
+        WhenSettings.model_validate({"metadata": [{"key": "x-tenant", "equals": "acme"}], "models": ["llama"]})
+    )
+    routes = Routes([Route(("*",), "both", both), Route(("*",), "mistral", models("mistral"))])
+    assert routes.choose(METHOD, (("x-tenant", "acme"),)) == ("both", "mistral")
+    assert routes.choose(METHOD, ()) == ("mistral",)
+
+
+def test_names_that_clients_make_up_do_not_grow_the_cache_when_there_are_conditions_either() -> None:
+    routes = Routes([Route(("*",), "acme", tenant("acme"))])
+    for number in range(5_000):
+        assert routes.choose(f"/acme.Service/Method{number}", (("x-tenant", "acme"),)) == ("acme",)
+    assert len(routes._found) <= 4096
+
+
+ROUTES = st.lists(
+    st.tuples(
+        st.sampled_from([("*",), ("/a.*",), ("/a.B/C",), ("/x.*", "/a.B/*")]),
+        st.sampled_from(["", "acme", "globex"]),
+        st.booleans(),
+    ),
+    max_size=6,
+)
+
+
+@given(ROUTES, st.sampled_from(["/a.B/C", "/a.X/C", "/z.Z/Z"]), st.sampled_from(["", "acme", "globex"]))
+def test_whoever_is_chosen_is_in_order_and_only_the_last_asks_nothing_of_the_request(
+    facts: list[tuple[tuple[str, ...], str, bool]], method: str, name: str
+) -> None:
+    metadata: Metadata = (("x-tenant", name),) if name else ()
+    routes = Routes([
+        Route(patterns, number, Conditions(WhenSettings.model_validate({
+            "metadata": [{"key": "x-tenant", "equals": wanted}] if wanted else [], "models": ["m"] if asks else [],
+        })))
+        for number, (patterns, wanted, asks) in enumerate(facts)
+    ])  # fmt: skip
+    expected = []
+    for number, (patterns, wanted, asks) in enumerate(facts):
+        if any(matches(pattern, method) for pattern in patterns) and wanted in ("", name):
+            expected.append(number)
+            if not asks:
+                break
+    assert routes.choose(method, metadata) == tuple(expected)
+    assert routes.choose(method, metadata) == tuple(expected), "and again, from the cache"

@@ -8,12 +8,15 @@ from bisect import bisect_left
 from functools import cache
 from itertools import pairwise
 from math import sqrt
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from shadowmesh.policy.sampling import position, salt_of
+from shadowmesh.model import Metadata
+from shadowmesh.policy.sampling import Purpose, Sampler, SamplingSettings, position, salt_of
 
 MANY = 1_000_000
 SALT = salt_of("summaries")
@@ -79,3 +82,184 @@ def test_another_process_with_another_hash_seed_gets_the_same_places() -> None:
 def test_salts_fit_the_hash_and_differ_between_experiments(one: str, other: str) -> None:
     assert len(salt_of(one)) <= 64
     assert (salt_of(one) == salt_of(other)) == (one == other)
+
+
+CANARY = {b"": 0.912506710566124, b"shadowmesh": 0.15873259912164817, b"\xff" * 16: 0.35352048950115256}
+
+
+def test_the_canary_has_places_of_its_own_that_are_the_same_in_every_replica_too() -> None:
+    salt = salt_of("summaries", Purpose.CANARY)
+    assert {key: position(salt, key) for key in CANARY} == CANARY
+
+
+def test_who_is_mirrored_does_not_tell_who_gets_the_canary() -> None:
+    count = 100_000
+    salt = salt_of("summaries", Purpose.CANARY)
+    canary = [position(salt, number.to_bytes(8, "big")) for number in range(count)]
+    both = sum(a < 0.1 and b < 0.1 for a, b in zip(places("summaries")[:count], canary, strict=True))
+    assert abs(both - count * 0.01) <= 5 * sqrt(count * 0.01 * 0.99)
+
+
+class Chance:
+    """Gives keys by chance, and counts how often a call was without one."""
+
+    def __init__(self) -> None:
+        self.drawn = 0
+        self.missed = 0
+
+    def draw(self) -> bytes:
+        self.drawn += 1
+        return self.drawn.to_bytes(8, "big")
+
+    def missing(self) -> None:
+        self.missed += 1
+
+
+def sampler(by: Any, chance: Chance | None = None) -> Sampler:
+    settings = SamplingSettings.model_validate({"by": by})
+    return Sampler("summaries", settings, missing=(chance or Chance()).missing)
+
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+TRACEPARENT = f"00-{TRACE}-b7ad6b7169203331-01"
+
+
+def test_by_default_each_call_is_sampled_by_itself_and_no_key_is_missed() -> None:
+    chance = Chance()
+    one = sampler("call", chance)
+    assert SamplingSettings() == SamplingSettings(by="call")
+    assert [one.place((("x-user", "u"),), chance.draw) for _ in range(3)] == [
+        position(SALT, number.to_bytes(8, "big")) for number in (1, 2, 3)
+    ]
+    assert (chance.missed, one.field) == (0, None)
+
+
+STICKY: dict[str, tuple[Any, Metadata, bytes]] = {
+    "metadata": ({"metadata": "X-User"}, (("te", "trailers"), ("x-user", "ada"), ("x-user", "bob")), b"ada"),
+    "binary": ({"metadata": "x-user-bin"}, (("x-user-bin", b"\x00\xff"),), b"\x00\xff"),
+    "trace": ("trace", (("traceparent", TRACEPARENT),), TRACE.encode()),
+}
+
+
+@pytest.mark.parametrize("kind", STICKY)
+def test_calls_that_share_a_key_share_their_place_and_nothing_is_left_to_chance(kind: str) -> None:
+    by, metadata, key = STICKY[kind]
+    chance = Chance()
+    one = sampler(by, chance)
+    assert {one.place(metadata, chance.draw) for _ in range(3)} == {position(SALT, key)}
+    assert (chance.drawn, chance.missed) == (0, 0)
+
+
+GOLDEN_KEYS = {
+    "ada": 0.15299784113927084,
+    "user-42": 0.06881555501857606,
+    "Zoë": 0.05496064220654795,
+    TRACE: 0.6990663880842327,
+}
+
+
+@pytest.mark.parametrize("key", GOLDEN_KEYS)
+def test_the_place_of_a_key_is_the_same_in_every_replica_after_every_restart_and_wherever_it_was_read(key: str) -> None:
+    chance = Chance()
+    assert sampler({"field": "user"}).place_of(key, chance.draw) == GOLDEN_KEYS[key]
+    assert sampler({"metadata": "x-user"}).place((("x-user", key),), chance.draw) == GOLDEN_KEYS[key]
+    assert sampler({"metadata": "x-user-bin"}).place((("x-user-bin", key.encode()),), chance.draw) == GOLDEN_KEYS[key]
+
+
+def test_a_number_is_a_key_as_it_is_written_and_nought_is_one() -> None:
+    chance = Chance()
+    one = sampler({"field": "session.number"}, chance)
+    assert one.field == "session.number"
+    assert one.place_of(42, chance.draw) == one.place_of("42", chance.draw)
+    assert one.place_of(0, chance.draw) == position(SALT, b"0")
+    assert chance.missed == 0
+
+
+@pytest.mark.parametrize(
+    ("by", "metadata"),
+    [
+        ({"metadata": "x-user"}, ()),
+        ({"metadata": "x-user"}, (("x-users", "ada"),)),
+        ({"metadata": "x-user"}, (("x-user", ""),)),
+        ({"metadata": "x-user-bin"}, (("x-user-bin", b""),)),
+        ("trace", ()),
+        ("trace", (("traceparent", "oops"),)),
+        ("trace", (("traceparent", b"\x00" * 55),)),
+        ("trace", (("traceparent", f"00_{TRACE}_b7ad6b7169203331-01"),)),
+        ("trace", (("traceparent", f"00-{'0' * 32}-b7ad6b7169203331-01"),)),
+    ],
+)
+def test_a_call_without_the_key_is_sampled_by_itself_and_counted(by: Any, metadata: Metadata) -> None:
+    chance = Chance()
+    one = sampler(by, chance)
+    assert [one.place(metadata, chance.draw) for _ in range(3)] == [
+        position(SALT, number.to_bytes(8, "big")) for number in (1, 2, 3)
+    ]
+    assert chance.missed == 3
+
+
+def test_where_the_request_has_the_key_the_live_gate_leaves_it_to_chance_and_misses_nothing() -> None:
+    chance = Chance()
+    one = sampler({"field": "user"}, chance)
+    assert one.place((("user", "ada"),), chance.draw) == position(SALT, (1).to_bytes(8, "big"))
+    assert chance.missed == 0
+    one.place_of(None, chance.draw)
+    assert (chance.missed, chance.drawn) == (1, 2)
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.5])
+def test_the_share_of_a_million_users_is_the_rate_within_five_standard_deviations(rate: float) -> None:
+    sampled = sum(place < rate for place in users())
+    assert abs(sampled - MANY * rate) <= 5 * sqrt(MANY * rate * (1 - rate))
+
+
+@cache
+def users() -> list[float]:
+    one, chance = sampler({"field": "user"}), Chance()
+    return [one.place_of(number, chance.draw) for number in range(MANY)]
+
+
+@given(st.text(min_size=1), st.floats(0, 1), st.floats(0, 1))
+def test_rates_nest_for_every_key(key: str, rate: float, other: float) -> None:
+    place = sampler({"field": "user"}).place_of(key, Chance().draw)
+    assert (place < min(rate, other)) <= (place < max(rate, other))
+
+
+@given(st.one_of(st.none(), st.text(), st.binary(), st.integers(), st.floats(), st.booleans()))
+def test_whatever_a_request_holds_has_a_place(key: str | bytes | float | None) -> None:
+    assert 0.0 <= sampler({"field": "user"}).place_of(key, Chance().draw) < 1.0
+
+
+def test_keys_come_to_the_skew_and_chance_does_not() -> None:
+    chance = Chance()
+    one = sampler({"metadata": "x-user"}, chance)
+    for number in range(1000):
+        one.place((("x-user", "ada" if number % 2 else f"u{number}"),), chance.draw)
+        one.place((), chance.draw)
+    one.skew.fold()
+    assert one.skew.share() == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("by", "path", "message"),
+    [
+        ("user", ("by", "name"), "'call' or 'trace'"),
+        (7, ("by", "key"), "dictionary"),
+        ({"metadata": "Authorization"}, ("by",), "credential"),
+        ({"metadata": "x-*"}, ("by",), "not a metadata key"),
+        ({"metadata": "x-user", "field": "user"}, ("by",), "one of"),
+        ({}, ("by",), "one of"),
+        ({"field": "a..b"}, ("by",), "not a path"),
+        ({"feild": "user"}, ("by", "key", "feild"), "not permitted"),
+    ],
+)
+def test_a_key_that_is_none_is_refused_with_its_path(by: Any, path: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ValidationError, match=message) as caught:
+        SamplingSettings.model_validate({"by": by})
+    assert caught.value.errors()[0]["loc"] == path
+
+
+@pytest.mark.parametrize("by", ["call", "trace", {"metadata": "X-User"}, {"field": "messages[*].user"}])
+def test_sampling_survives_the_json_that_a_reload_carries(by: Any) -> None:
+    settings = SamplingSettings.model_validate({"by": by})
+    assert SamplingSettings.model_validate_json(settings.model_dump_json()) == settings

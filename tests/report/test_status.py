@@ -203,3 +203,27 @@ def test_a_name_that_would_drive_the_terminal_does_not() -> None:
     text = text_of(PROCESSOR | {"experiments": [{"name": "\x9b31m", "targets": [target]}]})
     assert not {"\x1b", "\x9b", "\x07", "\r"} & set(text)
     assert "[2Jgone" in text
+
+
+def test_what_is_left_and_what_the_self_check_found_is_shown_beside_the_target() -> None:
+    limits = [
+        {"name": "per_day", "currency": "USD", "limit": 20.0, "left": 5.5},
+        {"name": "tokens", "currency": None, "limit": 1_000_000.0, "left": 250_000.0},
+    ]
+    found = TARGET | {"limits": limits, "misfits": {"never_fires": "none of 100 eligible calls was mirrored"}}
+    text = text_of(INTERCEPTOR | {"experiments": [{"name": "new-model", "targets": [found]}]})
+    assert "left: $5.50 of $20.00 per day, 250,000 of 1,000,000 tokens" in text
+    assert "never fires: none of 100 eligible calls was mirrored" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "shadowmesh.yaml, watched, changed 2 ×"),
+        ({"watched": False}, "shadowmesh.yaml, not watched, changed 2 ×"),
+        ({"refused": 1, "problem": "miror: unknown key"}, "refused 1 ×; what is there now is not in force: miror"),
+    ],
+)
+def test_the_configuration_file_says_what_became_of_its_changes(changes: dict[str, Any], said: str) -> None:
+    file = {"path": "shadowmesh.yaml", "watched": True, "applied": 2, "refused": 0, "problem": None}
+    assert said in words(text_of(INTERCEPTOR | {"config_file": file | changes}))

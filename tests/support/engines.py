@@ -15,6 +15,7 @@ from support.experiments import CONVERSE, GENERATE, INGEST, STREAM_GENERATE, exp
 from support.records import begin
 from support.wire import request, response
 
+from shadowmesh.mirror.accounts import Accounts
 from shadowmesh.mirror.call_record import CallRecord
 from shadowmesh.mirror.engine import EXPERIMENTS, Engine
 from shadowmesh.mirror.frames import (
@@ -28,6 +29,7 @@ from shadowmesh.mirror.frames import (
     RequestEnd,
     State,
 )
+from shadowmesh.mirror.legs import assemble
 from shadowmesh.names import CallEnd
 from shadowmesh.policy.experiment import ExperimentSettings
 from shadowmesh.policy.live_gate import Admission
@@ -47,12 +49,18 @@ CANDIDATE = (Admission("candidate", 1.0),)
 class Mirror:
     """An engine, with everything it says and records."""
 
-    def __init__(self, *experiments: ExperimentSettings, clock: Callable[[], int] = time.monotonic_ns) -> None:
+    def __init__(
+        self,
+        *experiments: ExperimentSettings,
+        accounts: Accounts | None = None,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
         self.replies: list[Frame] = []
         self.records: list[CallRecord] = []
         self.exchanges = 1
         self.broken = False
         self.faults = Faults()
+        self._accounts = accounts
         self._changed = asyncio.Event()
         self.engine = Engine(
             self._reply,
@@ -60,6 +68,7 @@ class Mirror:
             instance_id="instance-1",
             max_call_bytes=1 << 20,
             faults=self.faults,
+            accounts=accounts,
             clock=clock,
         )
         self.reload(*experiments)
@@ -72,6 +81,10 @@ class Mirror:
         self._changed.set()
         if self.broken:
             raise RuntimeError("the recorder is broken")
+        if self._accounts is not None:
+            for _, shadows in assemble(record, new_span_id=lambda: 1, digest_key=b"k"):
+                for leg in shadows:
+                    self._accounts.charge(record.begin.call, leg)
         return self.exchanges
 
     def _reply(self, frame: Frame) -> None:
@@ -133,10 +146,12 @@ class Mirror:
 
 @asynccontextmanager
 async def mirror(
-    *experiments: ExperimentSettings, clock: Callable[[], int] = time.monotonic_ns
+    *experiments: ExperimentSettings,
+    accounts: Accounts | None = None,
+    clock: Callable[[], int] = time.monotonic_ns,
 ) -> AsyncIterator[Mirror]:
     """An engine that is closed, and has nothing open, at the end of the test."""
-    mirrored = Mirror(*experiments, clock=clock)
+    mirrored = Mirror(*experiments, accounts=accounts, clock=clock)
     try:
         yield mirrored
         assert mirrored.engine.open_calls == 0

@@ -11,6 +11,7 @@ from opentelemetry.sdk.metrics.export import Gauge, InMemoryMetricReader, Sum
 from opentelemetry.sdk.resources import Resource
 
 from shadowmesh import names
+from shadowmesh.policy.budget import Remaining
 from shadowmesh.policy.live_gate import FunnelKey, LossKey
 from shadowmesh.telemetry.metrics import MirrorMetrics
 
@@ -21,6 +22,13 @@ FUNNEL: Counter[FunnelKey] = Counter(
         FunnelKey("summaries", "a", "dropped", "queue_full"): 2,
         FunnelKey("summaries", "b", "disabled", "marked"): 1,
     }
+)
+
+
+REMAINING = (
+    Remaining("summaries", "a", "per_day", "USD", 20.0, 5.5),
+    Remaining("summaries", "a", "tokens", "", 1000.0, 400.0),
+    Remaining("summaries", "b", "pairs", "", 10.0, 0.0),
 )
 
 
@@ -53,7 +61,8 @@ def metrics(reader: InMemoryMetricReader, sources: Sources) -> Iterator[MirrorMe
         queued=lambda: sources.queued,
         lost=lambda: {LossKey("summaries", "a", "export"): 4},
         closed=lambda: {("summaries", "a"): "circuit_open", ("summaries", "b"): "", ("summaries", "c"): "budget"},
-        reloads=lambda: 2,
+        remaining=lambda: REMAINING,
+        reloads=lambda: {names.ReloadResult.APPLIED: 2},
         harm=lambda: "latency",
     )
     yield made
@@ -132,7 +141,11 @@ def test_what_is_known_to_be_lost_says_by_whom_and_a_stop_by_harm_says_what_show
         "shadowmesh.mirror.loss_reason": "export",
     }
     assert points(found["shadowmesh.mirror.lost"]) == {frozenset(lost.items()): 4}
-    assert points(found["shadowmesh.mirror.config.reloads"]) == {frozenset(): 2}
+    result = "shadowmesh.mirror.config.reload_result"
+    assert points(found["shadowmesh.mirror.config.reloads"]) == {
+        frozenset({(result, "applied")}): 2,
+        frozenset({(result, "refused")}): 0,
+    }
     assert points(found["shadowmesh.mirror.harm.stops"]) == {
         frozenset({("shadowmesh.mirror.harm.reason", "latency")}): 1,
         frozenset({("shadowmesh.mirror.harm.reason", "errors")}): 0,

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.resources import Resource
 
-from shadowmesh.names import Decision, DropReason
+from shadowmesh.names import Decision, DropReason, Misfit
+from shadowmesh.policy.budget import Remaining
 from shadowmesh.policy.experiment import ExperimentSettings
 from shadowmesh.policy.live_gate import FunnelKey, LossKey
+from shadowmesh.policy.self_check import Finding
 from shadowmesh.telemetry import status_shape
 from shadowmesh.telemetry.export import PairExporter
 from shadowmesh.telemetry.faults import Faults
@@ -153,3 +155,24 @@ def test_a_reader_ignores_keys_that_a_later_release_has_added() -> None:
 def test_what_is_not_version_1_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="validation error"):
         status_shape.read(answer(**changes))
+
+
+def test_what_is_left_and_what_was_found_stands_with_its_target() -> None:
+    (experiment,) = experiments(
+        EXPERIMENTS,
+        lines={},
+        active={},
+        closed={},
+        lost={},
+        remaining=[
+            Remaining("x", "candidate", "per_day", "USD", 20.0, 5.5),
+            Remaining("x", "candidate", "pairs", "", 10.0, 3.0),
+        ],
+        misfits=[Finding("x", "control", Misfit.NEVER_FIRES, "none was mirrored")],
+    )
+    candidate, control = experiment.targets
+    assert [(one.name, one.currency, one.limit, one.left) for one in candidate.limits] == [
+        ("per_day", "USD", 20.0, 5.5), ("pairs", None, 10.0, 3.0),
+    ]  # fmt: skip
+    assert (candidate.misfits, control.misfits) == ({}, {"never_fires": "none was mirrored"})
+    assert control.limits == ()

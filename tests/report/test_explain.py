@@ -1,0 +1,124 @@
+"""What a configuration will do, in words: nothing that was set goes unsaid, and no unknown cost is a small one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support.experiments import target
+
+from shadowmesh.config import Config
+from shadowmesh.pricing import PriceSettings, Pricing
+from shadowmesh.report.explain import Explained, explain, lines
+from shadowmesh.report.forecast import Load
+
+PER_TOKEN = {"per_million_tokens": {"input": 1, "output": 4}}
+LOAD = Load(100, input_tokens=1000, output_tokens=250, seconds=2.0)
+
+
+def config(*targets: dict[str, Any], mirror: dict[str, Any] | None = None, **experiment: Any) -> Config:
+    facts = {"name": "x", "methods": ["/a.B/*"], "targets": list(targets) or [target()]}
+    mirror = {"harm_guard": {"enabled": False}} | (mirror or {})
+    return Config.model_validate({"experiments": [facts | experiment], "mirror": mirror})
+
+
+def text(settings: Config, load: Load | None = None, *prices: dict[str, Any]) -> str:
+    pricing = Pricing([PriceSettings.model_validate(price) for price in prices])
+    return "\n".join(lines(explain(settings, pricing, load)))
+
+
+def at(load: Load, *prices: dict[str, Any], **changes: Any) -> Explained:
+    """Return what is said of one target."""
+    pricing = Pricing([PriceSettings.model_validate(price) for price in prices])
+    explanation = explain(config(target(**changes)), pricing, load)
+    return explanation.experiments[0].targets[0]
+
+
+def test_without_a_load_nothing_is_said_of_rates_and_costs() -> None:
+    said = text(config(target(rate=0.1)))
+    assert "gets 10 % of the calls" in said
+    assert "a second" not in said
+
+
+def test_shadows_and_money_follow_from_the_rate() -> None:
+    found = at(LOAD, PER_TOKEN, rate=0.1, max_in_flight=100)
+    assert found.shadows_per_second == 10
+    assert found.cost_per_hour == pytest.approx(10 * 3600 * 0.002)
+    assert "They cost $72.00 an hour, $1,728.00 a day." in found.sentences
+
+
+def test_limits_bound_what_is_expected() -> None:
+    assert at(LOAD, max_rate=3.0).shadows_per_second == 3
+    assert at(LOAD, max_in_flight=8).shadows_per_second == 4, "eight at once, of two seconds each"
+    guarded = explain(config(target(rate=0.1), mirror={"harm_guard": {"enabled": True}}), Pricing(), Load(100))
+    assert guarded.experiments[0].targets[0].shadows_per_second == pytest.approx(9.5)
+
+
+@pytest.mark.parametrize(
+    ("price", "load", "known"),
+    [
+        (PER_TOKEN, Load(1, input_tokens=5), False),
+        (PER_TOKEN, Load(1, input_tokens=5, output_tokens=5), True),
+        ({"per_second": 1}, Load(1, input_tokens=5, output_tokens=5), False),
+        ({"per_second": 1}, Load(1, seconds=2), True),
+        ({"per_accelerator_hour": 3}, Load(1), False),
+        ({"per_accelerator_hour": 3}, Load(1, seconds=2), True),
+        (PER_TOKEN | {"model": "big*"}, Load(1, input_tokens=5, output_tokens=5), False),
+        (PER_TOKEN | {"model": "big*"}, Load(1, input_tokens=5, output_tokens=5, model="big-2"), True),
+        (PER_TOKEN | {"target": "other"}, LOAD, False),
+    ],
+)
+def test_a_cost_that_is_not_known_is_not_small(price: dict[str, Any], load: Load, known: bool) -> None:
+    found = at(load, price)
+    assert (found.cost_per_hour is not None) is known
+    assert any(sentence.startswith("What they cost is unknown") for sentence in found.sentences) is not known
+
+
+def test_when_a_budget_and_a_time_box_end_is_said() -> None:
+    settings = config(
+        target(rate=0.1, max_in_flight=100, budget={"per_hour": 36, "per_day": 10_000, "tokens": 1_250_000}),
+        time_box={"pairs": 36_000},
+    )
+    said = text(settings, LOAD, PER_TOKEN)
+    assert "Its budget an hour is used up after 30 min." in said
+    assert "Its budget a day" not in said, "it lasts longer than the day"
+    assert "Its tokens are used up after 1 min 40 s." in said
+    assert "It has its 36,000 pairs after 1 h." in said
+    assert "A restart forgets what was spent" in said
+
+
+def test_what_an_unpriced_call_counts_as_is_said() -> None:
+    assert "closes it until the configuration changes" in text(config(target(budget={"total": 5})))
+    fallback = {"per_call": 0.5, "tokens": 10}
+    said = text(config(target(budget={"tokens": 5, "unpriced": fallback})))
+    assert "counts as $0.500 and 10 tokens" in said
+
+
+def test_a_share_of_the_budget_is_said() -> None:
+    said = text(config(target(budget={"total": 5}), mirror={"budget": {"share": 0.5, "processes": 5, "state": "/x"}}))
+    assert "Each engine has 10 % of every budget" in said
+    assert "A restart forgets" not in said
+
+
+def test_whatever_else_was_set_is_listed() -> None:
+    said = text(
+        config(
+            target(metadata=["x-user"], transform={"model": "other"}),
+            methods=["/shadowmesh.v1.Inference/*"],
+            output_digest=True,
+            never=["x-tenant"],
+        )
+    )
+    for line in ("metadata: x-user", "transform: model other", "output_digest: True", "never: x-tenant"):
+        assert line in said
+
+
+def test_what_is_off_is_said_to_be_off() -> None:
+    said = text(config(target("a", enabled=False), target("b", breaker={"enabled": False}), enabled=False))
+    assert said.count("It is switched off") == 2
+    assert "its breaker is off" in said
+    assert "the harm guard is off" in said
+
+
+def test_nothing_is_nothing() -> None:
+    assert text(Config()).startswith("Nothing is mirrored")
