@@ -485,7 +485,11 @@ class Mesh:
         """Forget what runs, in a child process: no thread, channel or exporter came along."""
         self._resource = None
         self._pairs = None
-        self._metrics = None
+        if self._metrics is not None:
+            self._metrics.forget()
+            self._metrics = None
+        self._faults.forked()
+        self._live.forked()
         self._life = Life()
         self._remaining = {}
         started = self._rounds.started

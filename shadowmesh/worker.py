@@ -32,6 +32,8 @@ _INTERVAL = 0.005
 """Seconds that answers are gathered for: each piece read wakes the live process once."""
 _REPORT_SECONDS = 1.0
 _LAST_GRACE = 1.0
+_TERM_GRACE = 5.0
+"""What shadows in flight get when the worker itself is asked to end, as much as a mesh gives by default."""
 _FLUSH_SECONDS = 5.0
 _MOST_WAITING = 4 * 1024 * 1024
 EX_SOFTWARE = 70
@@ -81,6 +83,11 @@ class Worker(asyncio.Protocol):
         """Nobody listens any more."""
         self.ended.set()
         self._gone.set()
+
+    def asked_to_end(self) -> None:
+        """Finish what is here; the live process goes on, and starts another worker."""
+        self.grace = _TERM_GRACE
+        self.ended.set()
 
     def _take(self, frame: Frame) -> None:
         if isinstance(frame, Setup):
@@ -158,7 +165,7 @@ async def serve(connection: socket.socket) -> None:
     # Ctrl-C reaches every process of a terminal; the live process decides what it means. Asked to end by itself, a
     # worker finishes what it has, and the live process starts another one.
     loop.add_signal_handler(signal.SIGINT, lambda: None)
-    loop.add_signal_handler(signal.SIGTERM, worker.ended.set)
+    loop.add_signal_handler(signal.SIGTERM, worker.asked_to_end)
     await worker.ended.wait()
     await worker.finish()
 

@@ -31,7 +31,6 @@ class AioInterceptor(grpc.aio.ServerInterceptor):
 
     def __init__(self, live: LiveSide) -> None:
         self._live = live
-        self._started = False
         self._handlers = Remembered(_look_at)
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
@@ -40,9 +39,8 @@ class AioInterceptor(grpc.aio.ServerInterceptor):
         if handler is None:
             return None
         method, metadata = handler_call_details.method, handler_call_details.invocation_metadata
-        if not self._started and self._live.covers(method):
+        if not self._live.started and self._live.covers(method):
             # Also where nothing is sampled: the funnel is to say so.
-            self._started = True
             self._live.start()
         ticket = self._live.decide(method, metadata)
         if ticket is None:
@@ -54,7 +52,11 @@ class AioInterceptor(grpc.aio.ServerInterceptor):
             return handler
 
     def _tapped(self, handler: Any, ticket: Ticket, method: str, metadata: Any) -> Any:
-        tapped = self._handlers.of(method, handler)
+        try:
+            tapped = self._handlers.of(method, handler)
+        except Exception:
+            self._live.refuse(ticket, DropReason.NOT_RECORDED)
+            raise
         if tapped is None:
             self._live.refuse(ticket, DropReason.UNSUPPORTED_HANDLER)
             return handler

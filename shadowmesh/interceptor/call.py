@@ -139,6 +139,8 @@ class LiveCall:
             return True
         except Exception as error:
             self.fault(error)
+            if self._tap is None:
+                self._live.refuse(self._ticket, DropReason.NOT_RECORDED)
             self._done("", CallEnd.CUT)
             return False
 
@@ -255,5 +257,7 @@ class LiveCall:
 
 def _time_left(context: Any) -> float | None:
     """Return the seconds a call has left, ``None`` without a deadline, on every kind of server."""
-    remaining: float | None = context.time_remaining()
+    # A context that somebody put in between may not know.
+    ask = getattr(context, "time_remaining", None)
+    remaining: float | None = None if ask is None else ask()
     return remaining if remaining is not None and remaining < _NO_DEADLINE_SECONDS else None

@@ -20,7 +20,6 @@ class SyncInterceptor(grpc.ServerInterceptor):
 
     def __init__(self, live: LiveSide) -> None:
         self._live = live
-        self._started = False
         self._handlers = Remembered(take_apart)
 
     def intercept_service(self, continuation: Callable[[Any], Any], handler_call_details: Any) -> Any:
@@ -29,9 +28,8 @@ class SyncInterceptor(grpc.ServerInterceptor):
         if handler is None:
             return None
         method, metadata = handler_call_details.method, handler_call_details.invocation_metadata
-        if not self._started and self._live.covers(method):
+        if not self._live.started and self._live.covers(method):
             # Also where nothing is sampled: the funnel is to say so.
-            self._started = True
             self._live.start()
         ticket = self._live.decide(method, metadata)
         if ticket is None:
@@ -43,7 +41,11 @@ class SyncInterceptor(grpc.ServerInterceptor):
             return handler
 
     def _tapped(self, handler: Any, ticket: Ticket, method: str, metadata: Any) -> Any:
-        parts = self._handlers.of(method, handler)
+        try:
+            parts = self._handlers.of(method, handler)
+        except Exception:
+            self._live.refuse(ticket, DropReason.NOT_RECORDED)
+            raise
         if parts is None:
             self._live.refuse(ticket, DropReason.UNSUPPORTED_HANDLER)
             return handler

@@ -70,11 +70,20 @@ class Held:
             for number, pages in zip(frame.calls, frame.pages, strict=True):
                 if (call := calls.get(number)) is not None:
                     call.pages -= pages
+                    if not call.admissions:
+                        self._settle(number, call)
         elif isinstance(frame, Settled):
             for number in frame.calls:
-                calls.pop(number, None)
+                if (call := calls.get(number)) is not None:
+                    self._settle(number, call)
         elif isinstance(frame, Extra) and (call := calls.get(frame.call)) is not None:
             call.exchanges = 1 + frame.exchanges
+
+    def _settle(self, number: int, call: _Call) -> None:
+        # A frame that was on its way when the worker ended the call by force still holds its pages.
+        call.admissions = ()
+        if call.pages <= 0:
+            del self._calls[number]
 
     def write_off(self, one: int | None = None) -> list[Frame]:
         """The worker is gone (or has no part in ``one`` call): return what it would have had to say, and forget it."""

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from shadowmesh.errors import FrameError
@@ -15,11 +16,14 @@ from shadowmesh.mirror.carrier import Mailbox, Receive
 from shadowmesh.mirror.codec import Decoder, encode
 from shadowmesh.mirror.frames import Begin, Credit, Drain, Frame, LiveDone, Request, Response, State
 from shadowmesh.mirror.held import Held
+from shadowmesh.names import DropReason
 from shadowmesh.telemetry.faults import Faults
 
 # Encoded bytes that wait for the socket; beyond, frames stay in the mailbox, which is bounded.
 _MOST_WAITING = 256 * 1024
 _READ = 256 * 1024
+# Pieces of that size written in one turn, as long as the worker takes them.
+_MOST_PIECES = 16
 _FIRST_BACK_OFF = 0.5
 _MOST_BACK_OFF = 30.0
 # A worker that has lived so long was not killed by what it does at its start.
@@ -89,13 +93,21 @@ class Link:
         """Start the worker if none runs and its back-off is over."""
         if self._process is not None or self._clock() < self.due:
             return
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            self._fail(error)
+            return
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "shadowmesh.worker", str(theirs.fileno())],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
+                # Whoever reads the live process's output to its end does not wait for ours.
+                stdout=subprocess.DEVNULL,
                 env=_environment(),
+                # A signal for the group of the live process is its business: it drains, and tells us.
+                process_group=0,
             )
         except OSError as error:
             ours.close()
@@ -112,11 +124,17 @@ class Link:
 
     def turn(self) -> bool:
         """Hand over what waits and take what has come back; return whether anything moved."""
-        moved = self._hand_over()
-        if self.socket is not None:
-            moved |= self._write()
-        if self.socket is not None:
-            moved |= self._read()
+        # Read first: what a worker said before it ended is true all the same, and writing to it would only fail.
+        moved = self._read()
+        for _ in range(_MOST_PIECES):
+            handed = self._hand_over()
+            wrote = self._write()
+            moved |= handed or wrote
+            if not wrote or self._out:
+                break
+        if not moved and self._process is not None and self._process.poll() is not None:
+            # Somebody else holds its end of the socket open: without this we would wait for ever.
+            self._fail(ConnectionError("the worker has ended"))
         return moved
 
     def drain(self, grace: float) -> None:
@@ -130,6 +148,10 @@ class Link:
         if self._process is not None:
             self._process.kill()
             self._bury()
+        self.settle()
+
+    def settle(self) -> None:
+        """Account for what waits, where no worker will ever take it."""
         self._hand_over(limit=None)
         self._write_off()
 
@@ -186,23 +208,37 @@ class Link:
             data = self.socket.recv(_READ)
             if not data:
                 raise ConnectionError("the worker has ended")
-            for frame in self._decoder.feed(data):
-                self._held.came_back(frame)
-                if isinstance(frame, State):
-                    self._closed[frame.experiment, frame.target] = frame
-                self._receive(frame)
+            self._hear(data)
         except (BlockingIOError, InterruptedError):
             return False
         except (OSError, FrameError) as error:
             self._fail(error)
         return True
 
+    def _hear(self, data: bytes) -> None:
+        for frame in self._decoder.feed(data):
+            self._held.came_back(frame)
+            if isinstance(frame, State):
+                if frame.closed == DropReason.SHUTDOWN:
+                    # It ends, and others go on: no reason to close the target for all.
+                    self.down = True
+                    continue
+                self._closed[frame.experiment, frame.target] = frame
+            self._receive(frame)
+
+    def _hear_the_rest(self) -> None:
+        """Take in what a worker that has ended said before it did."""
+        with suppress(OSError, FrameError):
+            while self.socket is not None and (data := self.socket.recv(_READ)):
+                self._hear(data)
+
     def _fail(self, error: Exception) -> None:
         """The worker is gone, or as good as gone: count what it held as lost, and try again after a while."""
         code = None
         if self._process is not None:
             # One that has closed its end has nothing more to do, whatever still runs in it.
-            self._process.kill()
+            if self._process.poll() is None:
+                self._process.kill()
             code = self._bury()
         if self._ending:
             self._write_off()
@@ -218,6 +254,7 @@ class Link:
     def _bury(self) -> int | None:
         code = None if self._process is None else self._process.wait()
         self._process = None
+        self._hear_the_rest()
         if self.socket is not None:
             self.socket.close()
             self.socket = None
@@ -227,10 +264,11 @@ class Link:
     def _write_off(self) -> None:
         for frame in self._held.write_off():
             self._receive(frame)
-        for state in self._closed.values():
+        # Forgotten first: whoever hears of it asks us why the target is closed.
+        closed, self._closed = self._closed, {}
+        for state in closed.values():
             if state.closed:
                 self._receive(state._replace(closed=""))
-        self._closed.clear()
 
 
 def _environment() -> dict[str, str]:

@@ -47,20 +47,34 @@ class LiveSide:
         self.clock = monotonic_ns
         self.faults = faults
         self.accepting = True
+        self._wall = wall_ns
+        self._settings = settings
+        self._experiments = experiments
+        self._largest_request = min(settings.max_message_bytes, settings.max_call_bytes)
+        self._serial = count(1)
+        self._arrived: Callable[[str], object] | None = None
+        self._begin_account()
+
+    def _begin_account(self) -> None:
+        """Begin to count, of this process: nothing is counted, taken or known yet."""
+        settings = self._settings
+        self.started = False
         self.guard = HarmGuard(settings.harm_guard, draw=random.random)
         self.reloads = 0
         self._harm_said = False
-        self._settings = settings
         self._funnel: Tally[FunnelKey] = Tally()
         self._lost: Tally[LossKey] = Tally()
-        self._gate = LiveGate(in_force(experiments), self._funnel.add)
+        self._gate = LiveGate(in_force(self._experiments), self._funnel.add)
+        self._gate.arrived = self._arrived
         self._credit = Tokens(max(1, settings.capture_bytes // PAGE_BYTES))
         self._nowhere = Outlet(_take, self._credit, self._tap_fault, 0, 0)
-        self._admitter = Admitter(self._funnel, self._credit, faults, clock=monotonic_ns, wall=wall_ns)
+        self._admitter = Admitter(self._funnel, self._credit, self.faults, clock=self.clock, wall=self._wall)
         self.admit = self._admitter.admit
-        self._largest_request = min(settings.max_message_bytes, settings.max_call_bytes)
-        self._serial = count(1)
         self._carrier: Carrier | None = None
+
+    def forked(self) -> None:
+        """Let go, in a forked process, of what its parent has counted and holds; a carrier is to be attached anew."""
+        self._begin_account()
 
     def attach(self, carrier: Carrier) -> None:
         """Set what carries the frames; once, before the first call."""
@@ -75,6 +89,7 @@ class LiveSide:
         Decide by other experiments from now on. What is in flight goes on; a target that is still there keeps its
         place in the limits and what is known of its state.
         """
+        self._experiments = experiments
         self._gate = LiveGate(in_force(experiments), self._funnel.add, before=self._gate)
         self.reloads += 1
 
@@ -84,10 +99,11 @@ class LiveSide:
 
     def on_shadow(self, arrived: Callable[[str], object]) -> None:
         """Say who is told of shadow calls that arrive here, by the target they were made for."""
-        self._gate.arrived = arrived
+        self._arrived = self._gate.arrived = arrived
 
     def start(self) -> None:
         """Start the carrier, where calls arrive."""
+        self.started = True
         try:
             if self._carrier is not None:
                 self._carrier.start()
@@ -140,13 +156,14 @@ class LiveSide:
         Returns:
             The call's tap; ``None`` when even that failed.
         """
+        held, handed = 0, False
         try:
             at_ns = self.clock()
             slot = self.guard.begin(at_ns)
             if slot.off:
                 self.refuse(ticket, DropReason.OFF_SLOT)
                 return self._timer(slot, at_ns)
-            mirrored, held, reason = ticket.mirrored, 0, ""
+            mirrored, reason = ticket.mirrored, ""
             if request is not None and mirrored:
                 held, reason = self._hold(len(request))
                 mirrored = not reason
@@ -155,12 +172,16 @@ class LiveSide:
                 call, ticket, method, arity, metadata, get_current(), request if mirrored else None, held, reason,
                 at_ns, deadline,
             )  # fmt: skip
+            handed = True
             if not self._offer(opened, Room.NEW):
                 return self._no_room(opened, slot)
             return Tap(call, self._outlet, arity.request_streaming and mirrored, mirrored, slot, at_ns)
         except Exception as error:
             self.faults.report("begin", error)
-            return None
+            if not handed:
+                self._credit.give(held)
+                self.refuse(ticket, DropReason.NOT_RECORDED)
+            return Tap(0, self._nowhere, False, False)
 
     def receive(self, frame: Frame) -> None:
         """Take a frame from the engine; from any thread."""
@@ -169,13 +190,9 @@ class LiveSide:
         elif isinstance(frame, Credits):
             self._credit.give(sum(frame.pages))
         elif isinstance(frame, Outcomes):
-            state = self._gate.states.get((frame.experiment, frame.target))
-            if state is not None:
-                state.tokens.give(len(frame.calls))
+            self._gate.give_back(frame.experiment, frame.target, len(frame.calls))
         elif isinstance(frame, Outcome):
-            state = self._gate.states.get((frame.experiment, frame.target))
-            if state is not None:
-                state.tokens.give()
+            self._gate.give_back(frame.experiment, frame.target, 1)
         elif isinstance(frame, Extra):
             # The gate saw one call; only the engine can tell how many exchanges it carried.
             self._funnel.add(FunnelKey(frame.experiment, frame.target, Decision.MIRRORED.value, ""), frame.exchanges)

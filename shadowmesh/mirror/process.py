@@ -82,15 +82,23 @@ class ProcessCarrier:
     def start(self) -> None:
         """Start the thread, once; it starts the workers, which no live call waits for."""
         if self._thread is None and not self._stopped and self._starting.acquire(blocking=False):
-            self._wake_up, self._woken = socket.socketpair()
-            self._wake_up.setblocking(False)
-            self._woken.setblocking(False)
-            self._thread = threading.Thread(target=self._run, name="shadowmesh-carrier", daemon=True)
-            self._thread.start()
+            try:
+                self._wake_up, self._woken = socket.socketpair()
+                self._wake_up.setblocking(False)
+                self._woken.setblocking(False)
+                thread = threading.Thread(target=self._run, name="shadowmesh-carrier", daemon=True)
+                thread.start()
+            except Exception:
+                # No descriptor or no thread now: the next call tries again.
+                self._close()
+                self._starting.release()
+                raise
+            self._thread = thread
 
     def offer(self, frame: HandOver, room: Room) -> bool:
         """See :class:`~shadowmesh.mirror.carrier.Carrier`."""
-        if self._stopped or self._thread is None:
+        # Another live thread may be starting the carrier's right now, which begins with a look into the mailbox.
+        if self._stopped or not self._starting.locked():
             return False
         link = self.links[frame.call % len(self.links)]
         # What nobody would read is better counted as not recorded now than as lost in a moment.
@@ -99,7 +107,13 @@ class ProcessCarrier:
         if self._asleep:
             self._asleep = False
             self._wake()
+        if self._over():
+            # The thread may have taken its last look before this was put.
+            link.settle()
         return True
+
+    def _over(self) -> bool:
+        return self._stopped
 
     def reload(self, frame: Frame) -> None:
         """See :class:`~shadowmesh.mirror.carrier.Carrier`."""
@@ -174,13 +188,16 @@ class ProcessCarrier:
         finally:
             self._stopped = True
             for link in self.links:
-                link.end()
+                try:
+                    link.end()
+                except Exception as error:
+                    self._faults.report("carrier end", error)
             self._close()
 
     def _sleep(self) -> None:
         """Wait until somebody has something, or a worker is to be started."""
         self._asleep = True
-        if self.queued():
+        if any(len(link.mailbox) and not link.waits_to_write for link in self.links):
             # Put between the last look and falling asleep, by a thread that still saw us awake.
             self._asleep = False
             return

@@ -6,6 +6,7 @@ Whatever does not change from call to call is made once, with the plan: the live
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -49,9 +50,12 @@ Count = Callable[[FunnelKey], None]
 class TargetState:
     """What the live side knows of one target now; ``closed`` is a drop reason sent back by the engine."""
 
-    __slots__ = ("_settings", "closed", "pace", "tokens")
+    __slots__ = ("_owed", "_settings", "closed", "pace", "tokens")
 
-    def __init__(self, settings: TargetSettings) -> None:
+    def __init__(self, settings: TargetSettings, before: TargetState | None = None) -> None:
+        """Begin; ``before`` is the state of another server, or under another cap, that had the same name."""
+        # Calls of the one before are still under way: their places are not ours to give.
+        self._owed = deque((None,) * (before.outstanding if before is not None else 0))
         self.tokens = Tokens(settings.max_in_flight)
         self.pace = None if settings.max_rate is None else RateLimit(settings.max_rate, settings.burst)
         self.closed = ""
@@ -67,6 +71,21 @@ class TargetState:
             settings.max_rate,
             settings.burst,
         )
+
+    @property
+    def outstanding(self) -> int:
+        """How many calls under this name have not ended."""
+        return self.tokens.taken + len(self._owed)
+
+    def give(self, times: int) -> None:
+        """So many calls under this name have ended."""
+        for _ in range(min(times, len(self._owed))):
+            try:
+                self._owed.pop()
+            except IndexError:
+                break
+            times -= 1
+        self.tokens.give(times)
 
     def take(self, now_ns: int) -> str:
         """Take a place among the calls in flight, and return why there is none; empty where there is."""
@@ -97,7 +116,7 @@ class TargetPlan:
     def __init__(self, experiment: str, settings: TargetSettings, known: TargetState | None) -> None:
         self.name = settings.name
         self.rate = settings.rate
-        self.state = known if known is not None and known.fits(settings) else TargetState(settings)
+        self.state = known if known is not None and known.fits(settings) else TargetState(settings, known)
         self.admission = Admission(settings.name, settings.rate)
         # Plain strings: an enum's hash is a Python function, and these are looked up once per call.
         about = (experiment, settings.name)
@@ -183,17 +202,27 @@ class LiveGate:
         self._count = count
         self.arrived: Callable[[str], object] | None = None if before is None else before.arrived
         self.instance_id: str = "" if before is None else before.instance_id
-        known = _NOTHING_KNOWN if before is None else before.states
+        known = _NOTHING_KNOWN if before is None else {**before.gone, **before.states}
         old: Mapping[str, Plan] = {} if before is None else before.plans
         plans = [Plan(settings, known, old.get(settings.name)) for settings in experiments]
         self.plans: dict[str, Plan] = {plan.name: plan for plan in plans}
         self.states: dict[tuple[str, str], TargetState] = {
             (plan.name, name): state for plan in plans for name, state in plan.states.items()
         }
+        # Of targets that a reload has removed while calls were under way: one that comes back finds them.
+        self.gone: dict[tuple[str, str], TargetState] = {
+            key: state for key, state in known.items() if key not in self.states and state.outstanding
+        }
         self._routes: Routes[Plan] = Routes(
             Route(settings.methods, plan, Conditions(settings.when))
             for settings, plan in zip(experiments, plans, strict=True)
         )
+
+    def give_back(self, experiment: str, target: str, times: int) -> None:
+        """So many shadow calls of a target have ended."""
+        state = self.states.get((experiment, target)) or self.gone.get((experiment, target))
+        if state is not None:
+            state.give(times)
 
     def covers(self, method: str) -> bool:
         """Return whether any experiment covers ``method``."""

@@ -47,6 +47,10 @@ class Faults:
         if new:
             _LOG.warning("%s (further ones are counted, not logged)%s", cause, _where(error))
 
+    def forked(self) -> None:
+        """Forget, in a forked process, what its parent has counted; what was logged is not logged again."""
+        self._counts = Tally()
+
     def relay(self, cause: str, times: int) -> None:
         """Count what another process of ours has reported and logged."""
         self._counts.add(cause, times)

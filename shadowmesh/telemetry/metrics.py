@@ -44,70 +44,75 @@ class MirrorMetrics:
         self._reloads = reloads
         self._harm = harm
         self._closed = False
+        self._silent = False
         self._provider = MeterProvider(metric_readers=[reader], resource=resource, shutdown_on_exit=False)
         meter = self._provider.get_meter(names.SCOPE_INTERCEPTOR, schema_url=names.SCHEMA_URL)
         meter.create_observable_counter(
             names.METRIC_MIRROR_REQUESTS,
-            callbacks=[self._observe_funnel],
+            callbacks=[self._unless_silent(self._observe_funnel)],
             unit="{request}",
             description="Covered exchanges by what became of them at each target",
         )
         meter.create_observable_up_down_counter(
             names.METRIC_MIRROR_ACTIVE,
-            callbacks=[self._observe_active],
+            callbacks=[self._unless_silent(self._observe_active)],
             unit="{request}",
             description="Shadow calls in flight",
         )
         meter.create_observable_up_down_counter(
             names.METRIC_MIRROR_QUEUE_SIZE,
-            callbacks=[self._observe_queue],
+            callbacks=[self._unless_silent(self._observe_queue)],
             unit="{request}",
             description="Hand-overs from live calls that wait for the mirror engine",
         )
 
         meter.create_observable_counter(
             names.METRIC_MIRROR_LOST,
-            callbacks=[self._observe_lost],
+            callbacks=[self._unless_silent(self._observe_lost)],
             unit="{request}",
             description="Exchanges of the funnel whose legs are known to be lost, by whom",
         )
 
         meter.create_observable_gauge(
             names.METRIC_MIRROR_BREAKER_STATE,
-            callbacks=[self._observe_breakers],
+            callbacks=[self._unless_silent(self._observe_breakers)],
             unit="1",
             description="1 while the breaker of a target is open and its exchanges are shed, else 0",
         )
         meter.create_observable_counter(
             names.METRIC_MIRROR_CONFIG_RELOADS,
-            callbacks=[self._observe_reloads],
+            callbacks=[self._unless_silent(self._observe_reloads)],
             unit="{reload}",
             description="Changed configurations, by whether they took the place of the one before",
         )
         meter.create_observable_gauge(
             names.METRIC_MIRROR_BUDGET_REMAINING,
-            callbacks=[self._observe_money],
+            callbacks=[self._unless_silent(self._observe_money)],
             unit="{currency}",
             description="Money that is left of each limit of a target's budget",
         )
         meter.create_observable_gauge(
             names.METRIC_MIRROR_BUDGET_TOKENS,
-            callbacks=[self._observe_tokens],
+            callbacks=[self._unless_silent(self._observe_tokens)],
             unit="{token}",
             description="Tokens that are left of a target's budget",
         )
         meter.create_observable_gauge(
             names.METRIC_MIRROR_TIME_BOX_PAIRS,
-            callbacks=[self._observe_pairs],
+            callbacks=[self._unless_silent(self._observe_pairs)],
             unit="{pair}",
             description="Pairs that are left of a time-box, for each target",
         )
         meter.create_observable_counter(
             names.METRIC_MIRROR_HARM_STOPS,
-            callbacks=[self._observe_harm],
+            callbacks=[self._unless_silent(self._observe_harm)],
             unit="{stop}",
             description="Times that mirroring has stopped itself because it harmed live calls, by what showed it",
         )
+
+    def forget(self) -> None:
+        """Say nothing any more: in a forked process the SDK revives the parent's reader, whose account is not ours."""
+        self._closed = self._silent = True
 
     def flush(self, seconds: float) -> bool:
         """Collect and export now."""
@@ -118,6 +123,11 @@ class MirrorMetrics:
         if not self._closed:
             self._closed = True
             self._provider.shutdown(timeout_millis=seconds * 1e3)
+
+    def _unless_silent(
+        self, observe: Callable[[CallbackOptions], Iterable[Observation]]
+    ) -> Callable[[CallbackOptions], Iterable[Observation]]:
+        return lambda options: () if self._silent else observe(options)
 
     def _observe_funnel(self, _: CallbackOptions) -> Iterable[Observation]:
         for (experiment, target, decision, reason), count in self._funnel().items():

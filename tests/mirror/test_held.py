@@ -64,6 +64,19 @@ def test_a_worker_that_dies_leaves_tokens_pages_and_a_loss_for_every_leg_shed_on
     assert len(held) == 0
 
 
+def test_pages_that_were_on_their_way_when_a_call_was_settled_come_back_too() -> None:
+    held = Held()
+    opened(held, pages=1)
+    held.came_back(Credits(0, (1,), (1,)))
+    held.sent(done(1, pages=5))
+    held.came_back(Settled(0, (1,)))
+    assert held.write_off() == [Credit(1, 5)]
+    opened(held, 2, pages=1)
+    held.came_back(Settled(0, (2,)))
+    held.came_back(Credits(0, (2,), (1,)))
+    assert len(held) == 0
+
+
 def test_a_call_of_several_exchanges_loses_all_of_them() -> None:
     held = Held()
     opened(held)

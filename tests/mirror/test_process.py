@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from support.calls import ARITIES, SCENARIOS, see
-from support.meshes import config, running_mesh, target
+from support.meshes import config, refusing_address, running_mesh, target
 from support.records import begin
 from support.resources import children, until
 from support.servers import interceptor_of, live_server
@@ -22,9 +24,13 @@ from support.worlds import with_mirror, world
 
 from shadowmesh.build import Mesh
 from shadowmesh.errors import StartError
+from shadowmesh.mirror.codec import encode
+from shadowmesh.mirror.frames import Frame, Lost, Outcomes, RequestEnd, Settled
+from shadowmesh.mirror.link import Link
 from shadowmesh.mirror.process import ProcessCarrier
 from shadowmesh.mirror.tap import Room
 from shadowmesh.names import SERVICE_INSTANCE_ID, CallEnd, Decision, Role
+from shadowmesh.telemetry.faults import Faults
 from shadowmesh.testing import Backend, SpanSink
 
 KINDS = ("sync", "aio")
@@ -78,7 +84,11 @@ def test_a_worker_told_to_end_finishes_what_it_has_and_another_takes_its_place()
         assert until(lambda: bool(set(children()) - {*before, first}))
         assert it.mesh.status()["carrier"]["restarts"] == 1
         it.sink.wait_for_legs(40)
+        traffic.run(20)
+        backend.wait_for_calls(40)
+        it.sink.wait_for_legs(80)
         assert it.mesh.status()["experiments"][0]["targets"][0]["lost"] == {}
+        assert it.counted() == {"candidate": 40}
 
 
 def test_what_a_killed_worker_held_is_counted_as_lost_and_the_sum_is_exact() -> None:
@@ -120,6 +130,50 @@ def test_a_stopped_worker_takes_no_more_memory_than_the_cap_and_what_does_not_fi
         assert it.counted() == {"candidate": 51}
         shadows = Counter(leg.pair_id for leg in it.sink.wait_for_legs(102) if leg.role == Role.SHADOW)
         assert set(shadows.values()) == {1}
+
+
+def test_a_target_whose_breaker_died_open_with_its_worker_is_tried_again() -> None:
+    before = children()
+    with refusing_address() as address:
+        dead = target(address, breaker={"least_calls": 3, "open": "60s"})
+        with world("aio", "process", dead) as it:
+            traffic = Traffic(it.server)
+
+            def closed() -> bool:
+                return not it.mesh.status()["experiments"][0]["targets"][0]["admits"]
+
+            def closed_by_calls() -> bool:
+                traffic.run(5)
+                return closed()
+
+            assert until(closed_by_calls)
+            (worker,) = set(children()) - set(before)
+            os.kill(worker, signal.SIGKILL)
+            assert until(lambda: not closed())
+            assert until(closed_by_calls), "the new worker finds out for itself"
+
+
+def test_what_a_worker_said_before_it_ended_is_heard() -> None:
+    heard: list[Frame] = []
+    link = Link(heard.append, lambda: (), queue_items=100, admit=lambda _: None, faults=Faults(), clock=time.monotonic)
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    link.socket = ours
+    for call in (1, 2):
+        link.mailbox.put(begin(call=call, pages=0), Room.NEW)
+    link._process = subprocess.Popen([sys.executable, "-c", ""])
+    link.turn()
+    theirs.sendall(encode(Outcomes(0, "summaries", "candidate", (1,))) + encode(Settled(0, (1,))))
+    theirs.close()
+    link.mailbox.put(RequestEnd(1, 5), Room.END)
+
+    def ended() -> bool:
+        link.turn()
+        return link.socket is None
+
+    assert until(ended)
+    assert [frame for frame in heard if isinstance(frame, Lost)] == [Lost(2, "summaries", "candidate", "worker", 1)]
+    assert Outcomes(0, "summaries", "candidate", (1,)) in heard
 
 
 def test_a_call_that_cannot_be_put_into_bytes_is_lost_alone() -> None:
@@ -195,6 +249,9 @@ def test_every_process_of_a_prefork_server_has_a_worker_of_its_own() -> None:
         child = os.fork()
         if child == 0:  # pragma: no cover - another process
             ours = mesh._carrier
+            if mesh.funnel() or any(mesh.active().values()) or mesh.captured_bytes():
+                os.write(write, b"inherited")
+                os._exit(0)
             fresh = isinstance(ours, ProcessCarrier) and ours is not carrier and ours.links[0].pid is None
             os.write(write, b"fresh" if fresh and carrier.links[0].socket.fileno() == -1 else b"shared")  # type: ignore[union-attr]
             os._exit(0)

@@ -231,3 +231,16 @@ def test_a_shadow_that_arrives_here_is_told_with_the_target_it_was_made_for() ->
     assert live.decide(GENERATE, ((META_ROLE, "shadow"), (META_TARGET, "somewhere")), draws, now) is None
     assert live.decide("/other.Service/Method", ((META_TARGET, "uncovered"),), draws, now) is None
     assert arrived == ["somewhere"]
+
+
+def test_places_taken_before_a_reload_are_not_given_to_the_server_that_took_the_name() -> None:
+    live, funnel, _ = gate(experiment(target("a", max_in_flight=2)))
+    assert [live.states["summaries", "a"].take(1) for _ in range(2)] == ["", ""]
+    removed = LiveGate((experiment(target("b")),), funnel, before=live)
+    back = LiveGate((experiment(target("a", max_in_flight=3)),), funnel, before=removed)
+    state = back.states["summaries", "a"]
+    assert [state.take(1) for _ in range(4)] == ["", "", "", DropReason.CONCURRENCY_LIMIT]
+    back.give_back("summaries", "a", 2)
+    assert state.take(1) == DropReason.CONCURRENCY_LIMIT, "those were the two of the server before"
+    back.give_back("summaries", "a", 3)
+    assert (state.tokens.taken, state.outstanding) == (0, 0)
