@@ -55,7 +55,9 @@ class Mode:
         experiment = {"name": "bench", "methods": ["/shadowmesh.v1.Inference/*"], "targets": [target]}
         return {
             "experiments": [experiment],
-            "mirror": {"carrier": self.carrier},
+            # The first block of slots is mirrored throughout, and with this many it outlasts every round: the guard is
+            # on and costs what it costs, and no window of 100 % falls into a slot of 0 %.
+            "mirror": {"carrier": self.carrier, "harm_guard": {"one_off_in": 100}},
             "telemetry": {"service_name": "bench", "otlp": {"endpoint": f"http://127.0.0.1:{sink_port}"}},
         }
 
