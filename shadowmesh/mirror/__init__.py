@@ -5,13 +5,13 @@ The live side and the mirror side meet at one boundary, the frames; neither can 
 
 Live side: ``live`` owns the gate, the funnel and the credit; a ``tap`` per call turns what passes into frames;
 ``admission`` does what can wait until a carrier takes them.
-Boundary: ``frames`` (records) and ``codec`` (their bytes), ``carrier`` (what moves them), with ``loop``, ``thread`` (each
-with a ``pump``) and ``process``, which has a ``link`` to each worker, keeps account of what that has in ``held``, and
-hears its ``answers`` together.
+Boundary: ``frames`` (records) and ``codec`` (their bytes), ``carrier`` (what moves them), with ``loop`` and ``thread``
+(each with a ``pump``) and ``process``, which has a ``link`` to each worker, keeps account of what that has in ``held``,
+and hears its ``answers`` together.
 Mirror side: ``engine`` takes the frames and keeps an ``open_call`` for each call; ``targets`` holds the experiments in
 force and their ``channels`` with their ``credentials``, each behind the ``guard`` of its breaker; ``gate`` judges and
 changes requests on their way to a target; ``launch`` starts what ``shadow_call`` and ``shadow_stream`` run, behind a
 ``shadow_gate`` where something has to be read first; ``observation`` holds what was seen of a leg, ``legs`` turns it
-into legs, ``recorder`` into spans, a few calls at a time (``gathering``). ``assembly`` puts an engine together, for this
-process or for a worker.
+into legs, ``recorder`` into spans, a few calls at a time (``gathering``). ``assembly`` puts an engine together, for
+this process or for a worker.
 """
