@@ -258,5 +258,6 @@ def read(answer: object) -> InterceptorStatus | ProcessorStatus:
 
 def as_json(status: Status) -> dict[str, Any]:
     """Return a status as JSON can hold it; a number that is none becomes ``null``."""
-    answer: dict[str, Any] = json.loads(status.model_dump_json(by_alias=True))
+    # Not all versions of pydantic write a number that is none as ``null``.
+    answer: dict[str, Any] = json.loads(status.model_dump_json(by_alias=True), parse_constant=lambda _: None)
     return answer

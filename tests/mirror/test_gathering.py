@@ -42,6 +42,9 @@ def test_what_waits_when_the_loop_is_gone_can_still_be_flushed() -> None:
     async def add() -> None:
         gathering.add(1)
 
-    asyncio.run(add())
+    # Not `asyncio.run`, which would take the loop of the other tests away.
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(add())
+    loop.close()
     gathering.flush()
     assert taken == [1]
