@@ -104,7 +104,10 @@ def test_no_secret_leaves_by_any_way_but_the_one_it_was_meant_for(
             never=["x-tenant-*"],
             output_digest=True,
         )
+        # It is there when the mesh is built, and gone when its target is called.
+        (tmp_path / "none").write_text(f"{SECRET}-gone")
         mesh, sink = stack.enter_context(running_mesh(settings, carrier))
+        (tmp_path / "none").unlink()
         server = stack.enter_context(live_server("sync", lambda: [mesh.interceptor()], handler=Model()))
         call: Any = server.channel.unary_unary(GENERATE)
         for data in (ASKED, ASKED + b"\xf8\x7d\x05", request(prompt=f"tell {SECRET}-m"), b"\xff" + SECRET.encode()):
