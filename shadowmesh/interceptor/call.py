@@ -124,6 +124,9 @@ class LiveCall:
         self._begun = True
         try:
             deadline = _time_left(context)
+            if deadline is not None:
+                # Before anything else takes its time: what is left was true a moment ago.
+                self._expires_ns = self._live.clock() + int(deadline * 1e9) - _DEADLINE_SLACK_NS
             tap = self._live.begin(
                 self._ticket, self._method, self._parts.arity, self._metadata, self._request, deadline
             )
@@ -132,8 +135,6 @@ class LiveCall:
             self._tap, self._left = tap, left
             # A context that somebody put in between may have no ``code``.
             self._code = getattr(context, "code", None) if code is None else code
-            if deadline is not None:
-                self._expires_ns = self._live.clock() + int(deadline * 1e9) - _DEADLINE_SLACK_NS
             if self._early is not None:
                 self._catch_up(tap, self._early)
             return True
