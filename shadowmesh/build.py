@@ -92,8 +92,7 @@ class Mesh:
 
         Raises:
             ConfigError: the ``OTEL_*`` variables name an exporter we do not know; a file or variable that a credential
-                is read from is missing; ``mirror.budget.state`` cannot be
-                used, or a file in it is damaged.
+                is read from is missing; ``mirror.budget.state`` cannot be used, or a file in it is damaged.
             StartError: a span exporter is given to the carrier ``process``, whose workers it cannot reach.
         """
         if span_exporter is not None and make_carrier is None and config.mirror.carrier == "process":

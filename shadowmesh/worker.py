@@ -35,12 +35,11 @@ _LAST_GRACE = 1.0
 _TERM_GRACE = 5.0
 """What shadows in flight get when the worker itself is asked to end, as much as a mesh gives by default."""
 _FLUSH_SECONDS = 5.0
-_MOST_WAITING = 4 * 1024 * 1024
 EX_SOFTWARE = 70
 
 
 class Worker(asyncio.Protocol):
-    """Both ends of the socket's conversation; everything but ``settled`` runs in the loop."""
+    """Both ends of the socket's conversation; everything but ``_settled`` runs in the loop."""
 
     def __init__(self) -> None:
         self.ended = asyncio.Event()
@@ -62,7 +61,6 @@ class Worker(asyncio.Protocol):
         """The socket is ours."""
         # A socket's is both.
         self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(_MOST_WAITING)
         self._relay_faults()
 
     def data_received(self, data: bytes) -> None:
@@ -162,7 +160,7 @@ async def serve(connection: socket.socket) -> None:
     """Work until told to end."""
     loop = asyncio.get_running_loop()
     _, worker = await loop.create_connection(Worker, sock=connection)
-    # Ctrl-C reaches every process of a terminal; the live process decides what it means. Asked to end by itself, a
+    # Whoever sends Ctrl-C's signal means the live process, which decides what follows. Asked to end by itself, a
     # worker finishes what it has, and the live process starts another one.
     loop.add_signal_handler(signal.SIGINT, lambda: None)
     loop.add_signal_handler(signal.SIGTERM, worker.asked_to_end)

@@ -83,8 +83,12 @@ def _kind(behaviour: Any) -> Callable[[Parts, LiveCall], Callable[[Any, Any], An
 def _begin(call: LiveCall, context: Any, code: Callable[[], Any] | None = None) -> bool:
     # Interceptors and handlers run in the task of their call. grpc.aio cancels it when the client leaves and swallows
     # the cancellation, so that the request to cancel is all there is to see afterwards.
-    task = asyncio.current_task()
-    return call.begin(context, code=code, left=None if task is None else task.cancelling)
+    return call.begin(context, code=code, left=_left())
+
+
+def _left() -> Callable[[], Any] | None:
+    """Return how to ask whether this call's task was asked to end; task factories may make others than asyncio's."""
+    return getattr(asyncio.current_task(), "cancelling", None)
 
 
 def _generator(parts: Parts, call: LiveCall) -> Callable[[Any, Any], Any]:
@@ -138,8 +142,7 @@ def _coroutine(parts: Parts, call: LiveCall) -> Callable[[Any, Any], Any]:
 
 def _synchronous(parts: Parts, call: LiveCall) -> Callable[[Any, Any], Any]:
     """For the handlers of a synchronous servicer, which grpc.aio runs in a thread pool."""
-    task = asyncio.current_task()
-    left = None if task is None else task.cancelling
+    left = _left()
 
     def behaviour(request: Any, context: Any) -> Any:
         watched = StatusContext(context)

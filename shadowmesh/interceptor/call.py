@@ -115,7 +115,7 @@ class LiveCall:
 
     def begin(self, context: Any, *, code: Callable[[], Any] | None, left: Callable[[], Any] | None) -> bool:
         """
-        Our behaviour was called: begin the exchange and return whether anything of it is recorded.
+        Our behaviour was called: begin the exchange and return whether there is anything to tell its tap.
 
         Args:
             code: asks for the status the handler set, ``None`` where it set none; by default the context itself.
@@ -130,8 +130,6 @@ class LiveCall:
             tap = self._live.begin(
                 self._ticket, self._method, self._parts.arity, self._metadata, self._request, deadline
             )
-            if tap is None:
-                return False
             self._tap, self._left = tap, left
             # A context that somebody put in between may have no ``code``.
             self._code = getattr(context, "code", None) if code is None else code
@@ -247,8 +245,6 @@ class LiveCall:
         except Exception:
             return ""
         # grpc.aio says 0 where no status was set.
-        if not code:
-            return ""
         return code.name if isinstance(code, grpc.StatusCode) else ""
 
     def _done(self, status: str, end: CallEnd) -> None:

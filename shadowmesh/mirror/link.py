@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -32,7 +33,13 @@ _STABLE_SECONDS = 60.0
 
 class Link:
     """
-    Everything but ``mailbox`` and the reading of ``down`` belongs to the carrier's own thread.
+    One worker and the way to it: all but ``mailbox``, ``settle`` and the reading of the two flags is the carrier's own.
+
+    The flags and ``settle`` are for any thread, and the mailbox has two ends.
+
+    Attributes:
+        down: no worker runs, and none will for a while.
+        leaving: the worker finishes what it has and takes no new call.
 
     Args:
         receive: gets what the worker says, and what it would have said had it not died.
@@ -53,6 +60,7 @@ class Link:
         self.mailbox = Mailbox(queue_items)
         self.socket: socket.socket | None = None
         self.down = False
+        self.leaving = False
         self.restarts = 0
         self.due = 0.0
         self._receive = receive
@@ -68,6 +76,8 @@ class Link:
         self._started = 0.0
         self._failures = 0
         self._ending = False
+        # One token: whoever pops it settles, so that no two threads do.
+        self._settling = deque((None,), maxlen=1)
 
     @property
     def pid(self) -> int | None:
@@ -117,7 +127,7 @@ class Link:
             theirs.close()
         ours.setblocking(False)
         self.socket = ours
-        self.down = False
+        self.down = self.leaving = False
         self._started = self._clock()
         self._decoder = Decoder()
         self._out = bytearray(b"".join(map(encode, self._first())))
@@ -151,9 +161,18 @@ class Link:
         self.settle()
 
     def settle(self) -> None:
-        """Account for what waits, where no worker will ever take it."""
-        self._hand_over(limit=None)
-        self._write_off()
+        """Account for what waits, where no worker will ever take it; from any thread, without waiting."""
+        while len(self.mailbox) or len(self._held):
+            try:
+                self._settling.pop()
+            except IndexError:
+                # Whoever has it looks again after giving it back.
+                return
+            try:
+                self._hand_over(limit=None)
+                self._write_off()
+            finally:
+                self._settling.append(None)
 
     def forget(self) -> None:
         """Close what a forked process has inherited; the worker is its parent's."""
@@ -221,7 +240,7 @@ class Link:
             if isinstance(frame, State):
                 if frame.closed == DropReason.SHUTDOWN:
                     # It ends, and others go on: no reason to close the target for all.
-                    self.down = True
+                    self.leaving = True
                     continue
                 self._closed[frame.experiment, frame.target] = frame
             self._receive(frame)

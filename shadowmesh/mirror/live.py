@@ -145,7 +145,7 @@ class LiveSide:
         metadata: Metadata,
         request: bytes | None,
         deadline: float | None,
-    ) -> Tap | None:
+    ) -> Tap:
         """
         Begin an exchange at the handler's first sight of it.
 
@@ -154,7 +154,7 @@ class LiveSide:
             deadline: what the live call has left, seconds.
 
         Returns:
-            The call's tap; ``None`` when even that failed.
+            The call's tap; one that keeps nothing where nothing of the call can be recorded.
         """
         held, handed = 0, False
         try:

@@ -102,7 +102,8 @@ class ProcessCarrier:
             return False
         link = self.links[frame.call % len(self.links)]
         # What nobody would read is better counted as not recorded now than as lost in a moment.
-        if (link.down and room is not Room.END) or not link.mailbox.put(frame, room):
+        refused = (link.down and room is not Room.END) or (link.leaving and room is Room.NEW)
+        if refused or not link.mailbox.put(frame, room):
             return False
         if self._asleep:
             self._asleep = False
