@@ -32,7 +32,8 @@ def _rate(shape: Shape, stage: Stage, settings: Settings) -> float:
     saturated = replace(shape, concurrency=_IN_FLIGHT)
     rate = _FIRST * min(
         sample.rps * sample.mirrored_share
-        for sample in (measure(stage, mode, saturated, settings, settings.seed) for mode in modes)
+        for mode in modes
+        for sample in measure(stage, [mode], saturated, settings, settings.seed)
     )
     for _ in range(_TRIES):
         if all(_sustains(mode, shape.at(rate), stage, settings) for mode in modes):
@@ -43,5 +44,5 @@ def _rate(shape: Shape, stage: Stage, settings: Settings) -> float:
 
 def _sustains(mode: Mode, shape: Shape, stage: Stage, settings: Settings) -> bool:
     # One hiccup of the machine says nothing about the rate.
-    samples = (measure(stage, mode, shape, settings, settings.seed + chance) for chance in range(_CHANCES))
+    samples = (measure(stage, [mode], shape, settings, settings.seed + chance)[0] for chance in range(_CHANCES))
     return any(sample.mirrored_share >= ENOUGH and sample.rps >= _KEPT * shape.rate for sample in samples)

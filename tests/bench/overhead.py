@@ -19,8 +19,9 @@ Against the noise of the machine every window is compared with the bare windows 
 pace of the core (``pace.py`` measures it, ``steady.py`` applies it), and the figures are midmeans over the rounds.
 
 The shape ``model_20ms`` is a model that takes 20 ms, at 50 calls a second, with a shadow that is healthy, slow,
-hanging or dead; a window has too few calls for a P99, so the calls of all windows are put together. It is measured
-in every other round of a full run, or when named.
+hanging or dead. A window has too few calls for a P99, so the calls of all windows are put together; and what stalls a
+machine for milliseconds makes a P99, so each of these modes is measured at the same time as both bare servers, which
+get their calls in turns with it. It is measured in every fourth round of a full run, or when named.
 
 The JSON::
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -45,17 +46,20 @@ class Shape:
 
     @property
     def pooled(self) -> bool:
-        """Whether a window has too few calls for a P99 of its own, so that the calls of all are put together."""
+        """
+        Whether a window has too few calls for a P99 of its own, so that the calls of all are put together, and every
+        mode is measured at the same time as the bare servers.
+        """
         return self.model_seconds > 0
 
     def takes(self, mode: Mode) -> bool:
         """Whether the mode is measured under this shape."""
         return mode.name in self.modes if self.modes else mode.shadow == "healthy"
 
-    def job(self, port: int, seconds: float, seed: int) -> dict[str, Any]:
-        """Return the order for the load generator."""
+    def job(self, ports: Sequence[int], seconds: float, seed: int) -> dict[str, Any]:
+        """Return the order for the load generator; servers at several ports are for open loops of one connection."""
         return {
-            "port": port,
+            "ports": list(ports),
             "streaming": self.streaming,
             "connections": self.connections,
             "concurrency": self.concurrency,
@@ -71,7 +75,7 @@ class Shape:
 
 
 MODEL: Final = Shape(
-    "model_20ms", connections=1, rate=50.0, model_seconds=0.02, bare_every=3, every=2, seconds=4.0,
+    "model_20ms", connections=1, rate=50.0, model_seconds=0.02, every=4, seconds=8.0,
     warm_up=0.5, modes=(REFERENCE, AGAIN, "process", "process_slow", "process_hanging", "process_dead"),
 )  # fmt: skip
 SHAPES: Final = (

@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 
 from bench.plan import Settings, Shape
-from bench.schedule import Visit, order
+from bench.schedule import Visit, order, together
 from bench.settling import settle
 from bench.stage import Stage
 from bench.window import measure
@@ -43,7 +43,15 @@ def _round(stage: Stage, shape: Shape, settings: Settings, number: int, chance: 
     stage.set_up(shape)
     seed = chance.getrandbits(32)
     modes = [mode for mode in stage.modes if shape.takes(mode)]
+    if shape.pooled:
+        groups = together(modes, chance)
+        # Each is compared with those it was measured with, and with no others.
+        return [
+            Visit(number * len(groups) + place, mode.name, sample)
+            for place, group in enumerate(groups)
+            for mode, sample in zip(group, measure(stage, group, shape, settings, seed + 2 * place), strict=True)
+        ]
     return [
-        Visit(number, mode.name, measure(stage, mode, shape, settings, seed))
+        Visit(number, mode.name, *measure(stage, [mode], shape, settings, seed))
         for mode in order(modes, shape.bare_every, shape.passes, chance)
     ]

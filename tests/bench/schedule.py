@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.modes import REFERENCE, Mode
+from bench.modes import AGAIN, REFERENCE, Mode
 from bench.window import Sample
 
 
@@ -33,6 +33,13 @@ def order(modes: Sequence[Mode], bare_every: int, passes: int, chance: random.Ra
         for first in range(0, len(shuffled), bare_every):
             visits += [*shuffled[first : first + bare_every], bare]
     return visits
+
+
+def together(modes: Sequence[Mode], chance: random.Random) -> list[list[Mode]]:
+    """Return the modes in random order, each with the bare servers that are measured at the same time."""
+    bare = [mode for mode in modes if mode.name in (REFERENCE, AGAIN)]
+    others = [mode for mode in modes if mode not in bare]
+    return [[*bare, mode] for mode in chance.sample(others, len(others))]
 
 
 def pairs(visits: Sequence[Visit], mode: str) -> list[tuple[int, Sample, tuple[Sample, ...]]]:

@@ -25,7 +25,7 @@ def settle(stage: Stage) -> None:
         arrived = stage.shadows.calls(mode.shadow)
         up = not mode.mirrors
         while not up:
-            send(stage, mode, _FEW.job(stage.port(mode), _SECONDS, 0))
+            send(stage, [mode], _FEW.job([stage.port(mode)], _SECONDS, 0))
             has_children = stage.pin_children(mode)
             mirrors = mode.shadow == "dead" or stage.shadows.calls(mode.shadow) > arrived
             up = mirrors and (has_children or not mode.has_children)

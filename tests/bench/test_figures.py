@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from bench.expected import expectations
 from bench.figures import rows
+from bench.load import turns
 from bench.modes import MODES, Mode
 from bench.plan import MODEL, SHAPES, Shape
-from bench.schedule import Visit, order, pairs
+from bench.schedule import Visit, order, pairs, together
 from bench.series import middle, quantile_added
 from bench.steady import at_one_pace
 from bench.window import Sample
@@ -101,6 +103,23 @@ def test_the_p99_of_a_slow_model_means_nothing_where_the_bare_server_differs_fro
     assert added.value == pytest.approx(3.0)
     (process,) = judged(rows(made, modes("bare", "bare_again", "process"), (MODEL,), 1), made, MODEL)
     assert (process["met"], process["void"]) == (True, "bare_again shows +3")
+
+
+def test_servers_that_are_measured_together_get_their_calls_in_turns() -> None:
+    calls = turns(50, 2.0, 3, random.Random(1))
+    times = [at for at, _ in calls]
+    assert times == sorted(times)
+    # Two calls are never due closer together than half a turn.
+    assert min(later - at for at, later in pairwise(times)) >= 0.02 / 3 / 2
+    for cycle in range(100):
+        assert sorted(server for _, server in calls[3 * cycle : 3 * cycle + 3]) == [0, 1, 2]
+    assert [at for at, server in calls if server == 0][99] == pytest.approx(1.98, abs=0.02)
+
+
+def test_every_mode_of_a_slow_model_is_measured_together_with_both_bare_servers() -> None:
+    groups = together(modes("bare", "bare_again", "process", "process_dead"), random.Random(1))
+    names = [[mode.name for mode in group] for group in groups]
+    assert sorted(names) == [["bare", "bare_again", "process"], ["bare", "bare_again", "process_dead"]]
 
 
 def judged(table: list[dict[str, object]], made: dict[str, list[Visit]], shape: Shape) -> list[dict[str, object]]:

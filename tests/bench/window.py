@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,55 +46,90 @@ class Sample:
     latencies_us: tuple[int, ...]
 
 
-def measure(stage: Stage, mode: Mode, shape: Shape, settings: Settings, seed: int) -> Sample:
-    """Warm up, then measure all calls begun within the window, and all that they cause."""
-    paces = [(pace, pace.meter.read()) for pace in stage.paces(mode)]
+def measure(stage: Stage, modes: Sequence[Mode], shape: Shape, settings: Settings, seed: int) -> list[Sample]:
+    """
+    Warm up, then measure all calls begun within the window, and all that they cause; one sample per mode.
+
+    Several modes are measured at the same time, and share the live core.
+    """
+    paces = [[(pace, pace.meter.read()) for pace in stage.paces(mode)] for mode in modes]
     seconds, warm_up = shape.seconds or settings.seconds, shape.warm_up or settings.warm_up
-    send(stage, mode, shape.job(stage.port(mode), warm_up, seed + 1))
-    # Those that were started again have inherited the live server's core.
-    stage.pin_children(mode)
-    before, started = Account.of(stage, mode), Clocks.read(stage, mode)
-    result, answered = send(stage, mode, shape.job(stage.port(mode), seconds, seed))
-    used = Clocks.read(stage, mode) - started
-    counted = Account.of(stage, mode) - before
-    slowdowns = [pace.slowdown(reading) for pace, reading in paces]
-    calls, lasted = max(result["calls"], 1), result["seconds"]
-    live_ns = answered.live - started.live
+    ports = [stage.port(mode) for mode in modes]
+    send(stage, modes, shape.job(ports, warm_up, seed + 1))
+    for mode in modes:
+        # Those that were started again have inherited the live server's core.
+        stage.pin_children(mode)
+    before = [Account.of(stage, mode) for mode in modes]
+    started = [Clocks.read(stage, mode) for mode in modes]
+    result, answered = send(stage, modes, shape.job(ports, seconds, seed))
+    used = [Clocks.read(stage, mode) - then for mode, then in zip(modes, started, strict=True)]
+    counted = [Account.of(stage, mode) - then for mode, then in zip(modes, before, strict=True)]
+    until_answered = [clock - then for clock, then in zip(answered, started, strict=True)]
+    ours = sum(clock.live for clock in until_answered)
+    return [
+        _sample(
+            result["servers"][place],
+            result["seconds"],
+            used[place],
+            until_answered[place],
+            ours,
+            counted[place],
+            [pace.slowdown(reading) for pace, reading in paces[place]],
+        )
+        for place in range(len(modes))
+    ]
+
+
+def _sample(
+    seen: dict[str, Any],
+    lasted: float,
+    used: Clocks,
+    answered: Clocks,
+    live_ns: int,
+    counted: Account,
+    slowdowns: list[float],
+) -> Sample:
+    """Put a sample together; ``live_ns`` is what all live servers of the window used until the last answer."""
+    calls = max(seen["calls"], 1)
     return Sample(
-        rps=result["calls"] / lasted,
-        p50_us=result["p50_us"],
-        p99_us=result["p99_us"],
+        rps=seen["calls"] / lasted,
+        p50_us=seen["p50_us"],
+        p99_us=seen["p99_us"],
         cpu_us_per_call=used.live / calls / 1e3,
         cpu_us_hop=used.hop / calls / 1e3,
         cpu_us_path=(used.live + used.hop) / calls / 1e3,
         cpu_us_raw=(used.live + used.hop) / calls / 1e3,
         cpu_us_all=used.all / calls / 1e3,
-        live_busy=live_ns / lasted / 1e9,
+        live_busy=answered.live / lasted / 1e9,
         load_busy=used.load / lasted / 1e9,
-        foreign_busy=max((answered.foreign - started.foreign - live_ns) / lasted / 1e9, 0.0),
+        foreign_busy=max((answered.foreign - live_ns) / lasted / 1e9, 0.0),
         slowdown=slowdowns[0],
         hop_slowdown=slowdowns[-1],
         mirrored_share=counted.shadow_calls / calls,
         admitted_share=counted.mirrored / calls,
         exported_share=counted.spans / SPANS_PER_CALL / calls,
-        calls=result["calls"],
-        bad=result["bad"],
+        calls=seen["calls"],
+        bad=seen["bad"],
         shed=counted.shed,
         faults=counted.faults,
-        latencies_us=tuple(result["latencies_us"]),
+        latencies_us=tuple(seen["latencies_us"]),
     )
 
 
-def send(stage: Stage, mode: Mode, job: dict[str, Any]) -> tuple[dict[str, Any], Clocks]:
+def send(stage: Stage, modes: Sequence[Mode], job: dict[str, Any]) -> tuple[dict[str, Any], list[Clocks]]:
     """
     Do one job of the load generator and wait until everything it caused is over: every shadow call and every span
     has arrived, or none come any more. Return its result and the clocks at the last answer.
+
+    At most one of the modes may mirror: nobody could tell whose shadow calls and spans those of two are.
     """
-    before = _arrived(stage, mode)
+    (mirroring,) = [mode for mode in modes if mode.mirrors] or [modes[0]]
+    before = _arrived(stage, mirroring)
     result = stage.load.ask(within=job["seconds"] + _ANSWERS_WITHIN, **job)
-    clocks = Clocks.read(stage, mode)
-    shadows = result["calls"] if mode.mirrors and mode.shadow != "dead" else 0
-    spans = SPANS_PER_CALL * result["calls"] if mode.records and mode.shadow != "hanging" else 0
+    clocks = [Clocks.read(stage, mode) for mode in modes]
+    calls = result["servers"][modes.index(mirroring)]["calls"]
+    shadows = calls if mirroring.mirrors and mirroring.shadow != "dead" else 0
+    spans = SPANS_PER_CALL * calls if mirroring.records and mirroring.shadow != "hanging" else 0
     expected = before[0] + shadows, before[1] + spans
     seen = before
     now = changed = time.monotonic()
@@ -101,7 +137,7 @@ def send(stage: Stage, mode: Mode, job: dict[str, Any]) -> tuple[dict[str, Any],
     while (seen[0] < expected[0] or seen[1] < expected[1]) and now < min(until, changed + _STALLS_AFTER):
         time.sleep(0.01)
         now = time.monotonic()
-        arrived = _arrived(stage, mode)
+        arrived = _arrived(stage, mirroring)
         if arrived != seen:
             seen, changed = arrived, now
     return result, clocks
