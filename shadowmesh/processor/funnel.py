@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from shadowmesh.names import OTHER, WITHOUT_LEGS, Decision, Outcome
 
@@ -147,6 +147,37 @@ class FunnelBook:
             )
             for experiment, target in sorted(keys)
         ]
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that was booked, as JSON has it."""
+        return {
+            "series": [[*key, one.started_ns, one.at_ns, one.value] for key, one in self._series.items()],
+            **{name: [[*key, dict(counts)] for key, counts in book.items()] for name, book in self._books.items()},
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """
+        Book on from what :meth:`state` returned.
+
+        Raises:
+            TypeError, ValueError, KeyError: it is no such state.
+        """
+        series: OrderedDict[FunnelSeries, _Series] = OrderedDict()
+        for *key, started_ns, at_ns, value in state["series"]:
+            one = series[FunnelSeries(*key)] = _Series()
+            one.started_ns, one.at_ns, one.value = started_ns, at_ns, value
+        books = {
+            name: {(experiment, target): Counter(counts) for experiment, target, counts in state[name]}
+            for name in self._books
+        }
+        self._series = series
+        for name, book in self._books.items():
+            book.clear()
+            book.update(books[name])
+
+    @property
+    def _books(self) -> dict[str, dict[tuple[str, str], Counter[str]]]:
+        return {"decisions": self._decisions, "drop_reasons": self._drop_reasons, "outcomes": self._outcomes}
 
     def _counts(self, book: dict[tuple[str, str], Counter[str]], experiment: str, target: str) -> Counter[str]:
         key = (experiment, target)

@@ -9,7 +9,9 @@ over targets counts it n times. Shed legs never ran and have no figures; an evic
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
+from typing import Any
 
 from opentelemetry.sdk.metrics.export import Metric
 
@@ -17,7 +19,9 @@ from shadowmesh import names
 from shadowmesh.compare.comparison import succeeded
 from shadowmesh.model import Change, Comparison, Leg, Pair
 from shadowmesh.names import CallEnd, CheckResult, Direction, Outcome, Role, SpanOutcome, TokenType
-from shadowmesh.processor.accumulators import BoundedHistogram, Counter, Example, Values, up_down
+from shadowmesh.processor.accumulators import Counter, Instrument, Values, up_down
+from shadowmesh.processor.exponential import ExponentialBucketHistogram
+from shadowmesh.processor.histograms import BoundedHistogram, Example, HistogramInstrument
 from shadowmesh.processor.instruments import INSTRUMENTS
 from shadowmesh.telemetry.attributes import error_type
 
@@ -34,20 +38,29 @@ class PairMetrics:
         limit: attribute sets per metric; the rest shares one overflow point.
         methods: shell patterns of the methods that are told apart, the rest is ``_OTHER``; all when empty.
         models: the same for the requested models, which no metric tells apart when this is empty.
+        exponential: whether histograms are exponential instead of having explicit bounds.
     """
 
     def __init__(
-        self, started_ns: int, *, limit: int = 2000, methods: Sequence[str] = (), models: Sequence[str] = ()
+        self,
+        started_ns: int,
+        *,
+        limit: int = 2000,
+        methods: Sequence[str] = (),
+        models: Sequence[str] = (),
+        exponential: bool = False,
     ) -> None:
         self._started_ns = started_ns
         self._methods = tuple(methods)
         self._models = tuple(models)
         self._labels: dict[tuple[str, str, str, str | None], Values] = {}
         self._counters: dict[str, Counter] = {}
-        self._histograms: dict[str, BoundedHistogram] = {}
+        self._histograms: dict[str, HistogramInstrument] = {}
         for name, unit, attributes, bounds in INSTRUMENTS:
             if bounds is None:
                 self._counters[name] = Counter(name, unit, attributes, limit=limit)
+            elif exponential:
+                self._histograms[name] = ExponentialBucketHistogram(name, unit, attributes, limit=limit)
             else:
                 self._histograms[name] = BoundedHistogram(name, unit, attributes, bounds, limit=limit)
 
@@ -81,14 +94,37 @@ class PairMetrics:
     def collect(self, at_ns: int, *, buffered: int, capacity: int) -> list[Metric]:
         """Return every metric as of the wall clock ``at_ns``, with the state of the pairing buffer."""
         started = self._started_ns
-        collected = [
-            instrument.collect(started, at_ns) for instrument in (*self._counters.values(), *self._histograms.values())
-        ]
+        collected = [instrument.collect(started, at_ns) for instrument in self._instruments.values()]
         return [
             *(metric for metric in collected if metric.data.data_points),
             up_down(names.METRIC_PAIRING_BUFFER_SIZE, "{span}", buffered, started, at_ns),
             up_down(names.METRIC_PAIRING_BUFFER_CAPACITY, "{span}", capacity, started, at_ns),
         ]
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that was counted, as JSON has it."""
+        return {
+            "started_ns": self._started_ns,
+            "instruments": {name: instrument.state() for name, instrument in self._instruments.items()},
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """
+        Count on from what :meth:`state` returned; an instrument that is new, or has changed its form, begins at 0.
+
+        Raises:
+            TypeError, ValueError, KeyError: it is no such state.
+        """
+        self._started_ns = int(state["started_ns"])
+        held = state["instruments"]
+        for name, instrument in self._instruments.items():
+            if name in held:
+                with suppress(TypeError, ValueError, KeyError, IndexError):
+                    instrument.restore(held[name])
+
+    @property
+    def _instruments(self) -> dict[str, Instrument]:
+        return {**self._counters, **self._histograms}
 
     def _common(self, target: str, leg: Leg) -> Values:
         key = (leg.experiment, target, leg.method, leg.fields.operation)

@@ -14,7 +14,8 @@ from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, V
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from shadowmesh.processor.accumulators import BoundedHistogram, Counter, Example, up_down
+from shadowmesh.processor.accumulators import Counter, up_down
+from shadowmesh.processor.histograms import BoundedHistogram, Example
 
 SPAN = Example(at_ns=5, trace_id=0xABC, span_id=0xDEF)
 BOUNDS = (0.0, 1.0, 10.0)

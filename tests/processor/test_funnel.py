@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from hypothesis import given
@@ -114,3 +115,19 @@ def test_repeats_never_change_what_a_growing_counter_adds_up_to(
     repeated = [one for one in points for _ in range(data.draw(st.integers(1, 2)))]
     random.shuffle(repeated)
     assert booked(*repeated) == {"mirrored": totals[-1]}
+
+
+def test_a_book_that_was_saved_and_restored_books_on_as_if_nothing_had_happened() -> None:
+    whole, before = FunnelBook(), FunnelBook()
+    for book in (whole, before):
+        book.add(point(10, 1))
+        book.add(point(3, 1, decision="dropped", reason="queue_full"))
+        book.ended("exp", "candidate", Outcome.MATCHED)
+    after = FunnelBook()
+    after.restore(json.loads(json.dumps(before.state())))
+    for book in (whole, after):
+        # Re-delivered, then grown.
+        book.add(point(10, 1))
+        book.add(point(25, 2))
+    assert after.accounts({}) == whole.accounts({})
+    assert after.state() == whole.state()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -264,3 +265,24 @@ def test_random_methods_and_experiments_make_a_bounded_number_of_series() -> Non
     shown = collected(metrics)
     assert max(len(metric.data.data_points) for metric in shown.values()) == 51
     assert sum(value for _, value in values(shown["shadowmesh.pairs"])) == 3000
+
+
+@pytest.mark.parametrize("exponential", [False, True])
+def test_metrics_that_were_saved_and_restored_count_on_as_if_nothing_had_happened(exponential: bool) -> None:
+    whole, before, after = (PairMetrics(start, exponential=exponential) for start in (START, START, NOW))
+    for metrics in (whole, before):
+        record(metrics, measured())
+        metrics.spans(SpanOutcome.ACCEPTED, 2)
+    after.restore(json.loads(json.dumps(before.state())))
+    for metrics in (whole, after):
+        record(metrics, measured(), (live(), None))
+    assert json.dumps(after.state()) == json.dumps(whole.state())
+
+
+def test_an_instrument_that_has_changed_its_form_begins_anew_and_leaves_the_others_alone() -> None:
+    before, after = PairMetrics(START), PairMetrics(NOW, exponential=True)
+    record(before, measured())
+    after.restore(json.loads(json.dumps(before.state())))
+    assert {name for name, held in after.state()["instruments"].items() if held} == {
+        "shadowmesh.pairs", "shadowmesh.call.tokens", "shadowmesh.call.cost", "shadowmesh.pair.checks",
+    }  # fmt: skip
