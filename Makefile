@@ -22,10 +22,10 @@ COMPILE := .venv/bin/uv pip compile pyproject.toml --quiet --upgrade --generate-
 	--custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help check test demo bench soak test-lowest generate check-generated lock clean python
+.PHONY: help check test stack e2e demo bench soak test-lowest generate check-generated lock clean python
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
 check: .venv/.installed check-generated ## lint, format, types, import contracts, generated files
 	.venv/bin/ruff check .
@@ -38,6 +38,12 @@ test: .venv/.installed ## the tests, with branch coverage
 	.venv/bin/coverage run -m pytest $(ARGS)
 	.venv/bin/coverage combine --quiet
 	.venv/bin/coverage report
+
+stack: | python ## the real Collector, Jaeger and Prometheus at pinned versions, built once per machine; needs Go
+	@$(PYTHON) tests/stack/build.py $(ARGS)
+
+e2e: .venv/.installed ## the tests against them; skipped without, unless SHADOWMESH_REQUIRE_STACK=1
+	.venv/bin/pytest tests/e2e -m e2e $(ARGS)
 
 demo: .venv/.installed ## a live and a shadow model, mirrored, paired and compared
 	.venv/bin/shadowmesh demo $(ARGS)
