@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +11,20 @@ import yaml
 from pydantic import ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from shadowmesh.catalog.builtin import mapped_methods, protocol_names
+from shadowmesh.catalog.builtin import RAW, mapped_methods, protocol_names
 from shadowmesh.errors import ConfigError
+from shadowmesh.mirror import choice
 from shadowmesh.mirror.carrier import MirrorSettings
 from shadowmesh.mirror.file_watch import ReloadSettings
 from shadowmesh.mirror.gate import misfit
-from shadowmesh.policy.conditions import Conditions
-from shadowmesh.policy.experiment import ExperimentSettings
-from shadowmesh.policy.sampling import SamplingKey
+from shadowmesh.policy.experiment import Content, ExperimentSettings
 from shadowmesh.policy.timebox import share_of
 from shadowmesh.processor.settings import ProcessorSettings
 from shadowmesh.settings import Settings
 from shadowmesh.telemetry.settings import TelemetrySettings
 
 # Credentials stand under these keys; what is wrong with one is said without it.
-_SECRETS = frozenset({"headers", "credentials"})
+_SECRETS = frozenset({"headers", "credentials", "tls", "bearer_token"})
 
 
 class Config(Settings):
@@ -56,23 +56,17 @@ class Config(Settings):
             if experiment.protocol is not None and experiment.protocol not in known:
                 problem = f"{experiment.protocol!r} is none of {', '.join(known)}"
                 raise _wrong(f"experiments[{position}].protocol", problem)
-            if key := _undecidable(experiment):
-                problem = "it is in the request, and who is mirrored is decided before that is read"
-                raise _wrong(f"experiments[{position}].{key}", problem)
+            if experiment.content is not Content.OFF and experiment.protocol == RAW:
+                raise _wrong(f"experiments[{position}].content", "protocol raw does not say where a text is")
             if problem := _too_few_pairs(self.mirror, experiment):
                 raise _wrong(f"experiments[{position}].time_box.pairs", problem)
             mapped = mapped_methods(experiment.protocol)
+            if unknown := choice.misfit(experiment, mapped):
+                raise _wrong(f"experiments[{position}].{unknown[0]}", unknown[1])
             for place, target in enumerate(experiment.targets):
                 if found := misfit(experiment, target, mapped):
                     raise _wrong(f"experiments[{position}].targets[{place}].{found[0]}", found[1])
         return self
-
-
-def _undecidable(experiment: ExperimentSettings) -> str:
-    """Return the key of a choice that only the request could make, and that nobody makes yet."""
-    if isinstance(experiment.sampling.by, SamplingKey) and experiment.sampling.by.field is not None:
-        return "sampling.by.field"
-    return "when.models" if Conditions(experiment.when).reads_model else ""
 
 
 def _too_few_pairs(mirror: MirrorSettings, experiment: ExperimentSettings) -> str:
@@ -150,13 +144,24 @@ def parse(text: str, *, source: str = "") -> Config:
         if first["type"] == "extra_forbidden":
             problem = "unknown key"
         elif not isinstance(first["input"], (dict, list, Config)) and _SECRETS.isdisjoint(first["loc"]):
-            problem = f"{problem} (got {first['input']!r})"
+            problem = f"{problem} (got {_shown(first['input'])!r})"
         # An element that is wrong makes its list "too short" as well.
         others = [other for other in others if first["loc"][: len(other["loc"])] != other["loc"]]
         if others:
             problem += f" (and {len(others)} more)"
         key = first.get("ctx", {}).get("key") or _key_path(first["loc"])
         raise ConfigError(problem.replace("\n", " "), source=source, key=key) from error
+
+
+@contextmanager
+def named(source: str | Path) -> Iterator[None]:
+    """Name the file in a ``ConfigError`` of what was read from it, where only the key is known."""
+    try:
+        yield
+    except ConfigError as error:
+        if error.source:
+            raise
+        raise ConfigError(error.problem, source=str(source), key=error.key) from error
 
 
 def check_credentials(config: Config, *, source: str = "") -> None:
@@ -171,6 +176,13 @@ def check_credentials(config: Config, *, source: str = "") -> None:
     if wrong := check(config.experiments):
         key, problem = wrong
         raise ConfigError(problem, source=source, key=key)
+
+
+def _shown(value: object) -> object:
+    """Return a value as it may be repeated: an address without the password somebody has put into it."""
+    from shadowmesh.telemetry.snapshot import without_secrets
+
+    return without_secrets(value) if isinstance(value, str) else value
 
 
 def _key_path(location: Sequence[str | int]) -> str:

@@ -7,7 +7,9 @@ Every exception ShadowMesh raises on purpose.
     ├── LoopError          a blocking call from the event loop it would wait for
     ├── FrameError         bytes on the carrier boundary are not a frame
     ├── ProtocolMapError   a protocol map or its descriptors cannot be used
-    └── DecodeError        bytes from the wire are not what their method promises
+    ├── DecodeError        bytes from the wire are not what their method promises
+    ├── OverloadedError    nothing can be taken in now; says when to ask again
+    └── StoreError         the store cannot be opened, or cannot do what it was asked for now
 
 After start nothing here is raised into a live call: errors of the mirror side are counted and logged once
 per cause where they happen.
@@ -53,3 +55,31 @@ class ProtocolMapError(ShadowMeshError):
 
 class DecodeError(ShadowMeshError):
     """Bytes from the wire do not parse as the message their method promises."""
+
+
+class OverloadedError(ShadowMeshError):
+    """
+    A request cannot be taken in now and nothing of it was; the sender is to come back.
+
+    Args:
+        problem: what is full or failing, one clause without a full stop.
+        retry_after: seconds until asking again makes sense.
+    """
+
+    def __init__(self, problem: str, *, retry_after: float) -> None:
+        super().__init__(problem)
+        self.retry_after = retry_after
+
+
+class StoreError(ShadowMeshError):
+    """
+    The store failed; nothing of what was asked for was done, unless it says so.
+
+    Args:
+        problem: where and what, one clause without a full stop and without secrets.
+        retryable: whether the same may succeed later: a lock, a full disk, a lost connection.
+    """
+
+    def __init__(self, problem: str, *, retryable: bool = False) -> None:
+        super().__init__(problem)
+        self.retryable = retryable

@@ -70,7 +70,10 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkGaps:
-    """Gaps between consecutive response messages of a stream, seconds."""
+    """
+    Gaps between consecutive response messages of a stream, seconds. On a live leg with a ``write_stall`` they hold that
+    too: the next message is taken only when the client has taken the one before.
+    """
 
     p50: float
     p95: float
@@ -84,7 +87,8 @@ class Leg:
 
     ``target`` and ``target_kind`` are empty on a live leg, which instead names the ``expected_targets``: every
     target whose shadow leg (shed ones included) belongs to the same exchange. ``leg_count`` is one more than
-    their number. ``status`` is the gRPC status name, ``None`` when nobody can know it.
+    their number. ``status`` is the gRPC status name, ``None`` when nobody can know it. ``stall_count`` counts the gaps
+    of a stream that are longer than the experiment's ``stall_after``; it is ``None`` where there is no stream.
     """
 
     experiment: str
@@ -111,6 +115,7 @@ class Leg:
     complete: bool = True
     time_to_first_chunk: float | None = None
     chunk_gaps: ChunkGaps | None = None
+    stall_count: int | None = None
     write_stall: float = 0.0
     queue_time: float | None = None
     deadline: float | None = None
@@ -153,14 +158,34 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Divergence:
+    """
+    Where two texts begin to differ: ``at`` is the number of characters (code points) that are the same before that,
+    and ``share`` what part of the shorter text they are, 0 to 1.
+    """
+
+    at: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What a pair shows. ``None`` means "cannot be compared", never "equal"."""
+    """
+    What a pair shows. ``None`` means "cannot be compared", never "equal"; of ``divergence`` also "none was seen", which
+    the check of the output tells apart.
+    """
 
     outcome: str
     duration: Change | None = None
     time_to_first_chunk: Change | None = None
+    time_per_output_token: Change | None = None
+    output_rate: Change | None = None
+    chunk_gap_p95: Change | None = None
+    chunk_gap_max: Change | None = None
+    stall_count: Change | None = None
     input_tokens: Change | None = None
     output_tokens: Change | None = None
     cost: Change | None = None
     currency: str | None = None
     matches: dict[str, bool | None] = field(default_factory=dict)
+    divergence: Divergence | None = None

@@ -61,6 +61,7 @@ class DropReason(StrEnum):
     OFF_SLOT = "off_slot"
     HARM = "harm"
     OTHER_MODEL = "other_model"
+    UNKNOWN_MODEL = "unknown_model"
     CIRCUIT_OPEN = "circuit_open"
     REMOVED = "removed"
     UNSAFE = "unsafe"
@@ -69,8 +70,13 @@ class DropReason(StrEnum):
     TIME_BOX = "time_box"
 
 
-WITHOUT_LEGS = frozenset({DropReason.UNSUPPORTED_HANDLER, DropReason.NOT_STARTED, DropReason.NOT_RECORDED})
-"""Shed before anything of the call could be recorded: these have no legs to be paired."""
+WITHOUT_LEGS = frozenset(
+    {DropReason.UNSUPPORTED_HANDLER, DropReason.NOT_STARTED, DropReason.NOT_RECORDED, DropReason.UNKNOWN_MODEL}
+)
+"""
+Shed before anything of the call could be recorded, or without anybody knowing that it was the experiment's: these have
+no legs to be paired.
+"""
 
 
 class LossReason(StrEnum):
@@ -240,6 +246,29 @@ GEN_AI_USAGE_OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
 GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS = "gen_ai.usage.cache_read.input_tokens"
 GEN_AI_USAGE_REASONING_OUTPUT_TOKENS = "gen_ai.usage.reasoning.output_tokens"
 GEN_AI_TOKEN_TYPE = "gen_ai.token.type"
+GEN_AI_INPUT_MESSAGES = "gen_ai.input.messages"
+GEN_AI_OUTPUT_MESSAGES = "gen_ai.output.messages"
+GEN_AI_SYSTEM_INSTRUCTIONS = "gen_ai.system_instructions"
+GEN_AI_EVENT = "gen_ai.client.inference.operation.details"
+# Where the SDK is too old to write the name of an event where it belongs.
+EVENT_NAME = "event.name"
+
+
+class Foreign:
+    """What older conventions and other instrumentations call what a leg says. Read, never written."""
+
+    RPC_SERVICE = "rpc.service"
+    RPC_GRPC_STATUS_CODE = "rpc.grpc.status_code"
+    GEN_AI_SYSTEM = "gen_ai.system"
+    GEN_AI_USAGE_PROMPT_TOKENS = "gen_ai.usage.prompt_tokens"
+    GEN_AI_USAGE_COMPLETION_TOKENS = "gen_ai.usage.completion_tokens"
+    GEN_AI_USAGE_COST = "gen_ai.usage.cost"
+    GEN_AI_USAGE_COST_AMOUNT = "gen_ai.usage.cost.amount"
+    GEN_AI_USAGE_COST_CURRENCY = "gen_ai.usage.cost.currency"
+    LLM_TOKEN_COUNT_PROMPT = "llm.token_count.prompt"
+    LLM_TOKEN_COUNT_COMPLETION = "llm.token_count.completion"
+    LLM_COST_TOTAL = "llm.cost.total"
+
 
 # --- ours: legs ----------------------------------------------------------------------------------------------
 ROLE = "shadowmesh.role"
@@ -263,6 +292,7 @@ MIRROR_HARM_REASON = "shadowmesh.mirror.harm.reason"
 STREAM_MESSAGE_COUNT = "shadowmesh.stream.message_count"
 STREAM_COMPLETE = "shadowmesh.stream.complete"
 STREAM_WRITE_STALL = "shadowmesh.stream.write_stall"
+STREAM_STALL_COUNT = "shadowmesh.stream.stall_count"
 STREAM_CHUNK_GAP_P50 = "shadowmesh.stream.chunk_gap.p50"
 STREAM_CHUNK_GAP_P95 = "shadowmesh.stream.chunk_gap.p95"
 STREAM_CHUNK_GAP_MAX = "shadowmesh.stream.chunk_gap.max"
@@ -273,6 +303,8 @@ CALL_DEADLINE = "shadowmesh.call.deadline"
 CALL_END = "shadowmesh.call.end"
 CALL_CONCURRENCY = "shadowmesh.call.concurrency"
 OUTPUT_DIGEST = "shadowmesh.output.digest"
+# Which of the gen_ai attributes with captured text do not say all there was: too long, or let go when a queue was full.
+CONTENT_TRUNCATED = "shadowmesh.content.truncated"
 REQUEST_DIGEST = "shadowmesh.request.digest"
 COST_AMOUNT = "shadowmesh.cost.amount"
 COST_CURRENCY = "shadowmesh.cost.currency"
@@ -286,6 +318,16 @@ PAIR_DURATION_DELTA = "shadowmesh.pair.duration.delta"
 PAIR_DURATION_RATIO = "shadowmesh.pair.duration.ratio"
 PAIR_TIME_TO_FIRST_CHUNK_DELTA = "shadowmesh.pair.time_to_first_chunk.delta"
 PAIR_TIME_TO_FIRST_CHUNK_RATIO = "shadowmesh.pair.time_to_first_chunk.ratio"
+PAIR_TIME_PER_OUTPUT_TOKEN_DELTA = "shadowmesh.pair.time_per_output_token.delta"
+PAIR_TIME_PER_OUTPUT_TOKEN_RATIO = "shadowmesh.pair.time_per_output_token.ratio"
+PAIR_OUTPUT_RATE_DELTA = "shadowmesh.pair.output_rate.delta"
+PAIR_OUTPUT_RATE_RATIO = "shadowmesh.pair.output_rate.ratio"
+PAIR_CHUNK_GAP_P95_DELTA = "shadowmesh.pair.chunk_gap.p95.delta"
+PAIR_CHUNK_GAP_P95_RATIO = "shadowmesh.pair.chunk_gap.p95.ratio"
+PAIR_CHUNK_GAP_MAX_DELTA = "shadowmesh.pair.chunk_gap.max.delta"
+PAIR_CHUNK_GAP_MAX_RATIO = "shadowmesh.pair.chunk_gap.max.ratio"
+PAIR_STALL_COUNT_DELTA = "shadowmesh.pair.stall_count.delta"
+PAIR_STALL_COUNT_RATIO = "shadowmesh.pair.stall_count.ratio"
 PAIR_INPUT_TOKENS_DELTA = "shadowmesh.pair.input_tokens.delta"
 PAIR_INPUT_TOKENS_RATIO = "shadowmesh.pair.input_tokens.ratio"
 PAIR_OUTPUT_TOKENS_DELTA = "shadowmesh.pair.output_tokens.delta"
@@ -295,6 +337,9 @@ PAIR_COST_RATIO = "shadowmesh.pair.cost.ratio"
 MATCH_STATUS_CODE = "shadowmesh.match.status_code"
 MATCH_FINISH_REASON = "shadowmesh.match.finish_reason"
 MATCH_OUTPUT = "shadowmesh.match.output"
+# Characters that the two captured outputs have in common before they differ, and the share of the shorter one.
+OUTPUT_DIVERGENCE_AT = "shadowmesh.output.divergence.at"
+OUTPUT_DIVERGENCE_SHARE = "shadowmesh.output.divergence.share"
 
 # --- metrics (instrument and unit are beside their use) ------------------------------------------------------
 METRIC_CALL_DURATION = "shadowmesh.call.duration"
@@ -309,6 +354,10 @@ METRIC_PAIR_LAG = "shadowmesh.pair.lag"
 METRIC_PAIRING_BUFFER_SIZE = "shadowmesh.pairing.buffer.size"
 METRIC_PAIRING_BUFFER_CAPACITY = "shadowmesh.pairing.buffer.capacity"
 METRIC_PAIRING_SPANS = "shadowmesh.pairing.spans"
+METRIC_PAIRING_SPLITS = "shadowmesh.pairing.splits"
+METRIC_JOURNAL_SIZE = "shadowmesh.journal.size"
+METRIC_STORE_WAITING = "shadowmesh.store.waiting"
+METRIC_STORE_REFUSED = "shadowmesh.store.refused"
 METRIC_MIRROR_REQUESTS = "shadowmesh.mirror.requests"
 METRIC_MIRROR_ACTIVE = "shadowmesh.mirror.active"
 METRIC_MIRROR_QUEUE_SIZE = "shadowmesh.mirror.queue.size"
@@ -319,6 +368,9 @@ METRIC_MIRROR_BUDGET_REMAINING = "shadowmesh.mirror.budget.remaining"
 METRIC_MIRROR_BUDGET_TOKENS = "shadowmesh.mirror.budget.tokens"
 METRIC_MIRROR_TIME_BOX_PAIRS = "shadowmesh.mirror.time_box.pairs"
 METRIC_MIRROR_HARM_STOPS = "shadowmesh.mirror.harm.stops"
+# With few sampling keys behind most calls, or many calls without one, the share that is mirrored is not the rate.
+METRIC_MIRROR_SAMPLING_TOP_KEY_SHARE = "shadowmesh.mirror.sampling.top_key_share"
+METRIC_MIRROR_SAMPLING_MISSING_KEYS = "shadowmesh.mirror.sampling.missing_keys"
 
 # The pair.*.delta and pair.*.ratio histograms share their names with the compare span's attributes.
 

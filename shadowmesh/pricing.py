@@ -32,6 +32,12 @@ class TokenPrices(Settings):
 
     Cached tokens are a subset of the input and reasoning tokens one of the output; each is billed at its own
     price where one is given, else like the rest.
+
+    Args:
+        input: of tokens read.
+        output: of tokens generated.
+        cached_input: of those read from a cache.
+        reasoning_output: of those generated and not in the answer.
     """
 
     input: Price
@@ -42,11 +48,19 @@ class TokenPrices(Settings):
 
 class PriceSettings(Settings):
     """
-    One entry of the price table; the first entry whose conditions all hold prices a leg.
+    One entry of the price table; the first entry whose conditions all hold prices a leg. Kinds of price add up.
 
-    ``target`` holds for the shadow legs of that target, ``role`` for all legs of one side; ``model`` and
-    ``provider`` are shell patterns, ``model`` for the model that answered (or was asked for, when the answer
-    does not say). ``version`` names the price list in spans, so that a figure can be traced to its prices.
+    Args:
+        target: holds for the shadow legs of this target.
+        role: holds for all legs of one side, ``live`` or ``shadow``.
+        model: shell pattern of the model that answered, or was asked for where the answer does not say.
+        provider: shell pattern of its provider.
+        currency: of the prices, three letters.
+        version: names the price list in spans, so that a figure can be traced to its prices.
+        per_million_tokens: prices by kind of token.
+        per_second: of the call.
+        per_accelerator_hour: shared by the calls in flight at that backend.
+        accelerators: how many of them serve together.
     """
 
     target: Name | None = None

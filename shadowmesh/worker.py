@@ -11,8 +11,10 @@ import asyncio
 import logging
 import signal
 import socket
+import struct
 import sys
-from collections.abc import Iterator
+import threading
+from collections import Counter
 from contextlib import suppress
 from typing import cast
 
@@ -21,7 +23,7 @@ from pydantic import ValidationError
 from shadowmesh.errors import ConfigError, FrameError
 from shadowmesh.mirror.answers import Answers
 from shadowmesh.mirror.assembly import WorkerSetup, make_engine, make_exporter
-from shadowmesh.mirror.codec import Decoder, encode
+from shadowmesh.mirror.codec import Decoder, encode, together
 from shadowmesh.mirror.engine import Engine
 from shadowmesh.mirror.frames import Drain, Frame, Lost, Reported, Settled, Setup
 from shadowmesh.names import LossReason
@@ -32,6 +34,7 @@ _INTERVAL = 0.005
 """Seconds that answers are gathered for: each piece read wakes the live process once."""
 _REPORT_SECONDS = 1.0
 _LAST_GRACE = 1.0
+"""What remains to be done when nobody may be there any more gets so many seconds."""
 _TERM_GRACE = 5.0
 """What shadows in flight get when the worker itself is asked to end, as much as a mesh gives by default."""
 _FLUSH_SECONDS = 5.0
@@ -39,19 +42,27 @@ EX_SOFTWARE = 70
 
 
 class Worker(asyncio.Protocol):
-    """Both ends of the socket's conversation; everything but ``_settled`` runs in the loop."""
+    """
+    Both ends of the socket's conversation; everything but ``_settled`` runs in the loop.
+
+    While the live process does not read, nothing is read from it either: what there is to say is then about calls that
+    are here already, and gathers. The live process fills its buffers, which have caps, and sheds.
+    """
 
     def __init__(self) -> None:
         self.ended = asyncio.Event()
         self.grace = _LAST_GRACE
         self._gone = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         self._decoder = Decoder()
         self._faults = Faults()
         self._relayed: dict[str, int] = {}
         self._answers = Answers()
-        self._flushing = False
-        self._transport: asyncio.WriteTransport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._unheard = False
+        self._deserted = False
+        self._transport: asyncio.Transport | None = None
         self._engine: Engine | None = None
         self._pairs: PairExporter | None = None
 
@@ -74,6 +85,7 @@ class Worker(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The live process is gone without a word: finish what is here, quickly."""
+        self._deserted = True
         self.ended.set()
         return True
 
@@ -81,6 +93,19 @@ class Worker(asyncio.Protocol):
         """Nobody listens any more."""
         self.ended.set()
         self._gone.set()
+
+    def pause_writing(self) -> None:
+        """The live process does not read: take nothing more from it that would have to be answered."""
+        self._unheard = True
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """It reads again: go on, and say what has gathered."""
+        self._unheard = False
+        if self._transport is not None:
+            self._transport.resume_reading()
+        self.flush()
 
     def asked_to_end(self) -> None:
         """Finish what is here; the live process goes on, and starts another worker."""
@@ -101,28 +126,48 @@ class Worker(asyncio.Protocol):
     def say(self, frame: Frame) -> None:
         """Answer, soon and together with others."""
         self._answers.add(frame)
-        if not self._flushing:
-            self._flushing = True
-            self._loop.call_later(_INTERVAL, self.flush)
+        if self._timer is None:
+            self._timer = self._loop.call_later(_INTERVAL, self.flush)
 
-    def flush(self) -> None:
-        """Answer now."""
-        self._flushing = False
-        frames = self._answers.take()
-        if frames and self._transport is not None and not self._transport.is_closing():
-            self._transport.write(b"".join(map(encode, frames)))
+    def flush(self, *, unheard: bool = False) -> None:
+        """Answer now, in one breath; while the live process does not read only where ``unheard`` is said."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._transport is None or self._transport.is_closing() or (self._unheard and not unheard):
+            return
+        if said := [encoded for frame in self._answers.take() if (encoded := self._encoded(frame))]:
+            self._transport.write(together(said))
+
+    def _encoded(self, frame: Frame) -> bytes:
+        try:
+            return encode(frame)
+        except (FrameError, ValueError, struct.error) as error:
+            # One that cannot be said must not silence the others.
+            self._faults.report("answer", error)
+            return b""
 
     # --- what is accounted for -------------------------------------------------------------------------------------
 
     def _settled(self, receipts: list[Receipt], exported: bool) -> None:
-        """The exporter is done with these pairs; told in its own thread."""
-        self._loop.call_soon_threadsafe(self._say_settled, receipts, exported)
+        """The exporter is done with these pairs: told in its own thread, and in ours of what it never had."""
+        if threading.get_ident() == self._thread:
+            self._say_settled(receipts, exported)
+        else:
+            self._loop.call_soon_threadsafe(self._say_at_once, receipts, exported)
+
+    def _say_at_once(self, receipts: list[Receipt], exported: bool) -> None:
+        # What is exported and not said is counted as lost if we are killed now.
+        self._say_settled(receipts, exported)
+        self.flush()
 
     def _say_settled(self, receipts: list[Receipt], exported: bool) -> None:
-        for frame in _losses([] if exported else receipts):
-            self.say(frame)
-        if calls := tuple(receipt.call for receipt in receipts if receipt.call is not None):
-            self.say(Settled(0, calls))
+        if not exported:
+            lost = Counter((receipt.experiment, target) for receipt in receipts for target in receipt.targets)
+            for about, exchanges in lost.items():
+                self.say(Lost(0, *about, LossReason.EXPORT.value, exchanges))
+        calls = Counter(receipt.call for receipt in receipts)
+        self.say(Settled(0, tuple(calls), tuple(calls.values())))
 
     def _relay_faults(self) -> None:
         for cause, times in self._faults.totals().items():
@@ -143,17 +188,12 @@ class Worker(asyncio.Protocol):
         # What the exporter's thread said last is still to be said.
         await asyncio.sleep(0)
         self._relay_faults()
-        self.flush()
+        self.flush(unheard=True)
         if self._transport is not None:
             self._transport.close()
+            # A live process that was stopped reads when it goes on; one that has ended closes the socket.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._gone.wait(), _LAST_GRACE)
-
-
-def _losses(receipts: list[Receipt]) -> Iterator[Lost]:
-    for receipt in receipts:
-        for target in receipt.targets:
-            yield Lost(receipt.call or 0, receipt.experiment, target, LossReason.EXPORT.value, 1)
+                await asyncio.wait_for(self._gone.wait(), _LAST_GRACE if self._deserted else None)
 
 
 async def serve(connection: socket.socket) -> None:

@@ -212,10 +212,41 @@ def test_a_policy_that_does_not_fit_is_refused_by_its_key_and_no_secret_is_repea
     assert "hunter2" not in str(error)
 
 
+@pytest.mark.parametrize(
+    ("choice", "key"),
+    [
+        ("when: {models: [llama-*]}", ""),
+        ("sampling: {by: {field: request_id}}", ""),
+        ("protocol: raw\n    when: {models: [llama-*]}", "when.models"),
+        ("sampling: {by: {field: session.id}}", "sampling.by.field"),
+        ("sampling: {by: {field: sampling}}", "sampling.by.field"),
+    ],
+)
+def test_a_choice_is_accepted_where_some_request_can_make_it(choice: str, key: str) -> None:
+    text = POLICIES.replace("name: x\n", f"name: x\n    {choice}\n") % "rate: 0.5"
+    if key:
+        assert problem_of(text).key == f"experiments[0].{key}"
+    else:
+        parse(text)
+
+
 def test_a_policy_that_fits_is_accepted_without_its_files_and_refused_where_they_are_needed() -> None:
     config = parse(POLICIES % "transform: {model: m}, credentials: [{key: a, file: /no/such/file}]")
     with pytest.raises(ConfigError, match=r"mesh.yaml: experiments\[0\].targets\[0\].credentials\[0\].file: No such"):
         check_credentials(config, source="mesh.yaml")
+
+
+@pytest.mark.parametrize(("written", "read"), [("off", "off"), ("'off'", "off"), ("events", "events")])
+def test_yaml_takes_off_for_a_boolean_and_it_is_off_all_the_same(written: str, read: str) -> None:
+    assert parse(changed("name: summaries", f"name: summaries\n    content: {written}")).experiments[0].content == read
+
+
+@pytest.mark.parametrize("content", ["events", "spans"])
+def test_text_that_no_protocol_map_finds_cannot_be_captured(content: str) -> None:
+    error = problem_of(changed("name: summaries", f"name: summaries\n    protocol: raw\n    content: {content}"))
+    assert error.key == "experiments[0].content"
+    assert "protocol raw does not say where a text is" in str(error)
+    parse(changed("name: summaries", "name: summaries\n    protocol: raw\n    content: off"))
 
 
 def test_pairs_that_are_fewer_than_engines_name_their_key() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import grpc
 import pytest
 import yaml
+from support.otlp import legs_of
 from support.servers import loop_thread
 
 from shadowmesh import config
@@ -34,9 +35,12 @@ from shadowmesh.policy.sampling import SamplingKey, SamplingSettings
 from shadowmesh.policy.timebox import TimeBoxSettings
 from shadowmesh.policy.transform import SystemPromptSettings, TransformSettings
 from shadowmesh.pricing import PriceSettings
-from shadowmesh.processor.decode import decode_spans
+from shadowmesh.processor.intake import Accepted, Signal
+from shadowmesh.processor.limits import LimitSettings
 from shadowmesh.processor.receiver import Receiver
-from shadowmesh.processor.settings import ExportSettings, ProcessorSettings, QueueSettings
+from shadowmesh.processor.server_tls import ServerTlsSettings
+from shadowmesh.processor.settings import CompareThresholdSettings, ExportSettings, ProcessorSettings, QueueSettings
+from shadowmesh.processor.tokens import BearerTokenSettings
 from shadowmesh.telemetry.settings import TelemetrySettings
 from shadowmesh.testing import Backend, echo
 
@@ -59,18 +63,21 @@ def free_port() -> int:
 def otlp_sink(roles: list[str], enough: threading.Event) -> Iterator[int]:
     """Receive OTLP and note the role of every leg."""
 
-    def on_traces(data: bytes) -> None:
-        roles.extend(leg.role for leg in decode_spans(data).legs)
-        if len(roles) >= 2:
-            enough.set()
+    class Roles:
+        async def take(self, signal: Signal, request: bytes) -> Accepted:
+            if signal is Signal.TRACES:
+                roles.extend(leg.role for leg in legs_of(request))
+            if len(roles) >= 2:
+                enough.set()
+            return Accepted()
 
     with loop_thread() as loop:
-        receiver = Receiver("127.0.0.1:0", on_traces=on_traces, on_metrics=lambda data: None)
-        port = asyncio.run_coroutine_threadsafe(receiver.start(), loop).result(20)
+        receiver = Receiver(ProcessorSettings(listen="127.0.0.1:0", http_listen=None), Roles())
+        asyncio.run_coroutine_threadsafe(receiver.start(), loop).result(20)
         try:
-            yield port
+            yield receiver.port
         finally:
-            asyncio.run_coroutine_threadsafe(receiver.stop(0), loop).result(20)
+            asyncio.run_coroutine_threadsafe(receiver.close(), loop).result(20)
 
 
 def test_the_example_mirrors_a_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,9 +133,13 @@ def test_the_reference_names_every_key_there_is() -> None:
             *limits,
             *travelling,
             HarmGuardSettings,
+            CompareThresholdSettings,
             ExportSettings,
             PriceSettings,
             QueueSettings,
+            LimitSettings,
+            ServerTlsSettings,
+            BearerTokenSettings,
         )
         for key in model.model_fields
     ]

@@ -11,9 +11,10 @@ import typer
 
 from shadowmesh.cli.check_config import check_config
 from shadowmesh.cli.demo.command import demo
+from shadowmesh.cli.export import export
 from shadowmesh.cli.processor import processor
 from shadowmesh.cli.status import status
-from shadowmesh.errors import ConfigError, ShadowMeshError, StartError
+from shadowmesh.errors import ConfigError, ShadowMeshError, StartError, StoreError
 
 EX_USAGE = 64
 EX_UNAVAILABLE = 69
@@ -24,6 +25,7 @@ _USAGE_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__n
 _CODES: tuple[tuple[type[Exception], int], ...] = (
     (ConfigError, EX_USAGE),
     (StartError, EX_UNAVAILABLE),
+    (StoreError, EX_UNAVAILABLE),
     (ShadowMeshError, EX_SOFTWARE),
 )
 
@@ -57,6 +59,7 @@ def _root(
 app.command()(demo)
 app.command()(processor)
 app.command()(status)
+app.command()(export)
 app.command("check-config")(check_config)
 
 

@@ -5,7 +5,8 @@ Three rules keep a candidate from looking better than it is:
 
 1. A shadow that failed with a known status is a result: the pair is matched and its status check mismatches.
 2. Nothing is measured on a failure. Changes need both legs to have succeeded and to be complete, because a
-   call that fails at once is quick, short and cheap.
+   call that fails at once is quick, short and cheap. Outputs are compared all the same: where they begin to differ is
+   true however they end.
 3. What one side does not say is unknown. It is never equal and never 0.
 """
 
@@ -13,15 +14,27 @@ from __future__ import annotations
 
 import math
 
+from shadowmesh.compare.divergence import Output, outputs_match
+from shadowmesh.compare.pace import pace_of
 from shadowmesh.model import Change, Comparison, Leg, Pair
 from shadowmesh.names import CallEnd, Check, Outcome
 
 # The live client or our own drain ended these before the backend had its say, so they show nothing about it.
 _INTERRUPTED = frozenset({CallEnd.SHED, CallEnd.CUT, CallEnd.CANCELLED})
 
+_Shape = tuple[Change | None, Change | None, Change | None, Change | None, Change | None]
+"""Of two streams: time per output token, output rate, chunk gap at the 95th percentile and at most, stalls."""
+_NO_SHAPE: _Shape = (None, None, None, None, None)
 
-def compare(pair: Pair) -> Comparison:
-    """Return what the pair shows; never raises."""
+
+def compare(pair: Pair, *, outputs: tuple[Output, Output] | None = None) -> Comparison:
+    """
+    Return what the pair shows; never raises.
+
+    Args:
+        outputs: of the live and of the shadow leg, where they were captured; else the digests of the legs tell whether
+            they are equal.
+    """
     live, shadow = pair.live, pair.shadow
     if shadow is None:
         return Comparison(outcome=Outcome.LIVE_ONLY)
@@ -30,18 +43,30 @@ def compare(pair: Pair) -> Comparison:
     if not (_conclusive(live) and _conclusive(shadow)):
         return Comparison(outcome=Outcome.NOT_COMPARABLE, matches=dict.fromkeys(Check, None))
     matches = _matches(live, shadow)
+    divergence = None
+    if outputs is not None:
+        equal, divergence = outputs_match(*outputs)
+        if equal is not None:
+            matches[Check.OUTPUT_EXACT] = equal
     if not (succeeded(live) and succeeded(shadow)):
-        return Comparison(outcome=Outcome.MATCHED, matches=matches)
+        return Comparison(outcome=Outcome.MATCHED, matches=matches, divergence=divergence)
     cost, currency = _cost(live, shadow)
+    per_token, rate, p95, longest, stalls = _stream(live, shadow)
     return Comparison(
         outcome=Outcome.MATCHED,
         duration=_change(live.duration, shadow.duration),
         time_to_first_chunk=_change(live.time_to_first_chunk, shadow.time_to_first_chunk),
+        time_per_output_token=per_token,
+        output_rate=rate,
+        chunk_gap_p95=p95,
+        chunk_gap_max=longest,
+        stall_count=stalls,
         input_tokens=_change(live.fields.input_tokens, shadow.fields.input_tokens),
         output_tokens=_change(live.fields.output_tokens, shadow.fields.output_tokens),
         cost=cost,
         currency=currency,
         matches=matches,
+        divergence=divergence,
     )
 
 
@@ -64,6 +89,25 @@ def _matches(live: Leg, shadow: Leg) -> dict[str, bool | None]:
 
 def _equal(live: object, shadow: object) -> bool | None:
     return live == shadow if live and shadow else None
+
+
+def _stream(live: Leg, shadow: Leg) -> _Shape:
+    """Return the shape of two streams; nothing where one of them is none."""
+    if live.time_to_first_chunk is None or shadow.time_to_first_chunk is None:
+        return _NO_SHAPE
+    per_token = rate = p95 = longest = stalls = None
+    live_pace, shadow_pace = pace_of(live), pace_of(shadow)
+    if live_pace is not None and shadow_pace is not None:
+        per_token = _change(live_pace.per_token, shadow_pace.per_token)
+        rate = _change(live_pace.rate, shadow_pace.rate)
+    # Where a client was slow that is in the live gaps too, and nobody can take it off again.
+    if not live.write_stall:
+        live_gaps, shadow_gaps = live.chunk_gaps, shadow.chunk_gaps
+        if live_gaps is not None and shadow_gaps is not None:
+            p95 = _change(live_gaps.p95, shadow_gaps.p95)
+            longest = _change(live_gaps.max, shadow_gaps.max)
+        stalls = _change(live.stall_count, shadow.stall_count)
+    return per_token, rate, p95, longest, stalls
 
 
 def _cost(live: Leg, shadow: Leg) -> tuple[Change | None, str | None]:

@@ -16,6 +16,8 @@ from typing import Any
 
 from shadowmesh.mirror.account import Account, drop_reason
 from shadowmesh.mirror.budget_file import BudgetFile
+from shadowmesh.mirror.carrier import Receive
+from shadowmesh.mirror.frames import Left
 from shadowmesh.model import Leg
 from shadowmesh.names import BudgetLimit, DropReason, TimeBoxLimit
 from shadowmesh.policy.budget import Remaining
@@ -25,7 +27,7 @@ from shadowmesh.telemetry.faults import Faults
 
 _LOG = logging.getLogger("shadowmesh")
 _SECONDS = 1.0
-_SAID = {
+_WHY = {
     BudgetLimit.PER_HOUR: "its budget for this hour is used up",
     BudgetLimit.PER_DAY: "its budget for this day is used up",
     BudgetLimit.TOTAL: "its budget is used up",
@@ -47,7 +49,7 @@ class Accounts:
         pricing: makes what prices legs; called when the first budget of money is in force.
         part: the part of every limit that is this engine's, above 0 and up to 1.
         file: where the accounts outlive the engine.
-        publish: hears what is left of every limit, when it has changed, at most once in ``seconds``.
+        reply: hears what is left of every limit, when it has changed: ``Left``, about once in ``seconds``.
         seconds: how often everything is looked at, and written.
     """
 
@@ -58,7 +60,7 @@ class Accounts:
         faults: Faults,
         part: float = 1.0,
         file: BudgetFile | None = None,
-        publish: Callable[[Remaining], None] | None = None,
+        reply: Receive | None = None,
         wall_ns: Callable[[], int] = time.time_ns,
         seconds: float = _SECONDS,
     ) -> None:
@@ -68,7 +70,7 @@ class Accounts:
         self._faults = faults
         self._part = part
         self._file = file
-        self._publish = publish
+        self._reply = reply
         self._wall = wall_ns
         self._seconds = seconds
         self._settings: tuple[ExperimentSettings, ...] = ()
@@ -77,7 +79,7 @@ class Accounts:
         self._stored: dict[str, Any] = {}
         self._known = file is None
         self._flights: dict[int, list[Account]] = {}
-        self._published: dict[tuple[str, str, str], Remaining] = {}
+        self._said: set[Remaining] = set()
         self._logged: set[tuple[str, str, str]] = set()
         self._written: dict[str, Any] = {}
         self._writing: asyncio.Future[None] | None = None
@@ -104,6 +106,8 @@ class Accounts:
             self._pricing = self._make_pricing()
         if self._accounts and self._timer is None and not self._ended:
             self._look()
+        else:
+            self._say()
 
     def refusal(self, experiment: str, target: str) -> str:
         """Return the drop reason that keeps a call out now, empty where none does."""
@@ -141,7 +145,7 @@ class Accounts:
         return [one for account in self._accounts.values() for one in account.remaining(now_ns)]
 
     async def close(self) -> None:
-        """Write what was spent, and let go of the file."""
+        """Say and write what was spent, and let go of the file."""
         self._end()
         if self._writing is not None:
             await asyncio.wait([self._writing])
@@ -183,13 +187,17 @@ class Accounts:
         said = (account.experiment, account.target, limit.value)
         if said not in self._logged:
             self._logged.add(said)
-            _LOG.warning("experiment %s mirrors nothing to %s: %s", *said[:2], _SAID[limit])
+            _LOG.warning("experiment %s mirrors nothing to %s: %s", *said[:2], _WHY[limit])
 
     def _say(self) -> None:
-        for one in self.remaining() if self._publish is not None else ():
-            if self._published.get(one[:3]) != one and self._publish is not None:
-                self._published[one[:3]] = one
-                self._publish(one)
+        """Say what is left where that has changed; nothing while nobody knows what was spent."""
+        if self._reply is None or not self._known:
+            return
+        left = self.remaining()
+        for one in left:
+            if one not in self._said:
+                self._reply(Left(0, one))
+        self._said = set(left)
 
     # --- the file --------------------------------------------------------------------------------------------------
 
@@ -247,6 +255,7 @@ class Accounts:
 
     def _end(self) -> None:
         self._ended = True
+        self._say()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from opentelemetry.sdk.resources import Resource
@@ -15,10 +15,10 @@ from shadowmesh.mirror.carrier import MirrorSettings, Receive
 from shadowmesh.mirror.engine import Engine
 from shadowmesh.mirror.recorder import Recorder
 from shadowmesh.names import SERVICE_INSTANCE_ID
-from shadowmesh.policy.budget import Remaining
 from shadowmesh.pricing import Pricing, bundled_list_prices
 from shadowmesh.settings import Settings
 from shadowmesh.telemetry import providers
+from shadowmesh.telemetry.content_export import ContentExporter
 from shadowmesh.telemetry.export import PairExporter, Settled
 from shadowmesh.telemetry.faults import Faults
 from shadowmesh.telemetry.settings import TelemetrySettings
@@ -52,29 +52,21 @@ def make_exporter(
 ) -> PairExporter:
     """Return the queue of pairs, running, in front of ``exporter`` or of what the settings and ``OTEL_*`` say."""
     exporter = exporter or providers.span_exporter(settings)
-    pairs = PairExporter(exporter, capacity=settings.queue_pairs, faults=faults, settled=settled)
+    capacity, size = settings.queue_pairs, settings.queue_content
+    events = ContentExporter(partial(providers.log_exporter, settings), capacity=capacity, size=size, faults=faults)
+    pairs = PairExporter(exporter, capacity=capacity, faults=faults, settled=settled, content_bytes=size, events=events)
     pairs.start()
     return pairs
 
 
 def make_engine(
-    reply: Receive,
-    pairs: PairExporter,
-    resource: Resource,
-    mirror: MirrorSettings,
-    faults: Faults,
-    publish: Callable[[Remaining], None] | None = None,
+    reply: Receive, pairs: PairExporter, resource: Resource, mirror: MirrorSettings, faults: Faults
 ) -> Engine:
-    """
-    Return an engine that records to ``pairs``; to be called in its own loop's process, after any fork.
-
-    Args:
-        publish: hears what is left of every budget and time-box.
-    """
-    accounts = make_accounts(mirror, faults, publish=publish)
+    """Return an engine that records to ``pairs``; to be called in its own loop's process, after any fork."""
+    accounts = make_accounts(mirror, faults, reply=reply)
     return Engine(
         reply,
-        recorder=Recorder(pairs, resource, charge=accounts.charge),
+        recorder=Recorder(pairs, resource, charge=accounts.charge, faults=faults),
         instance_id=str(resource.attributes[SERVICE_INSTANCE_ID]),
         max_call_bytes=mirror.max_call_bytes,
         faults=faults,
@@ -82,15 +74,13 @@ def make_engine(
     )
 
 
-def make_accounts(
-    mirror: MirrorSettings, faults: Faults, *, publish: Callable[[Remaining], None] | None = None
-) -> Accounts:
-    """Return the accounts of one engine: its part of every budget, and its file."""
+def make_accounts(mirror: MirrorSettings, faults: Faults, *, reply: Receive | None = None) -> Accounts:
+    """Return the accounts of one engine: its part of every budget, and its file; ``reply`` hears what is left."""
     state = mirror.budget.state
     return Accounts(
         lambda: Pricing(mirror.prices, list_prices=bundled_list_prices()),
         faults=faults,
         part=mirror.part,
         file=None if state is None else BudgetFile(state, mirror.engines),
-        publish=publish,
+        reply=reply,
     )

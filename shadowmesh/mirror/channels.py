@@ -3,11 +3,16 @@ Connections to shadow backends: one asynchronous and one synchronous channel per
 
 A channel belongs to the loop that made it, so all of this lives in the engine's loop. Retries are off: a shadow is
 sent once, and its failure is a result.
+
+Channels are made by grpc itself, whatever instrumentation has put in the place of its functions: that is for the calls
+of the user's program. It would count shadows among them, send a second ``traceparent``, and return calls that cannot be
+cancelled as grpc's can.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import unwrap
 from typing import Any
 
 import grpc
@@ -25,6 +30,8 @@ _OPTIONS: tuple[tuple[str, int | str], ...] = (
     # A target of one experiment must not share its connection with the same address elsewhere in this process.
     ("grpc.use_local_subchannel_pool", 1),
 )
+# Where grpc.aio defines them. Private, so it may be gone one day; then the public way has to do.
+_AIO: Any = getattr(grpc.aio, "_channel", grpc.aio)
 
 
 class Channels:
@@ -67,18 +74,18 @@ class Channels:
         if self._aio is None:
             address, tls = self._target.address, self._target.tls
             if tls:
-                self._aio = grpc.aio.secure_channel(address, channel_credentials(tls), options=self._options())
+                self._aio = _AIO.secure_channel(address, channel_credentials(tls), options=self._options())
             else:
-                self._aio = grpc.aio.insecure_channel(address, options=_OPTIONS)
+                self._aio = _AIO.insecure_channel(address, options=_OPTIONS)
         return self._aio
 
     def _sync_channel(self) -> grpc.Channel:
         if self._sync is None:
             address, tls = self._target.address, self._target.tls
             if tls:
-                self._sync = grpc.secure_channel(address, channel_credentials(tls), options=self._options())
+                self._sync = unwrap(grpc.secure_channel)(address, channel_credentials(tls), options=self._options())
             else:
-                self._sync = grpc.insecure_channel(address, options=_OPTIONS)
+                self._sync = unwrap(grpc.insecure_channel)(address, options=_OPTIONS)
         return self._sync
 
     def _options(self) -> tuple[tuple[str, int | str], ...]:

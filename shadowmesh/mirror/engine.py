@@ -44,6 +44,7 @@ from shadowmesh.mirror.open_call import Flight, OpenCall
 from shadowmesh.mirror.targets import Experiments, Target
 from shadowmesh.names import CallEnd, DropReason, LossReason
 from shadowmesh.policy.experiment import ExperimentSettings
+from shadowmesh.policy.self_check import Sending
 from shadowmesh.pricing import Pricing
 from shadowmesh.telemetry.faults import Faults
 from shadowmesh.telemetry.propagation import new_span_id
@@ -75,6 +76,7 @@ class Engine:
         self._launcher = Launcher(instance_id=instance_id, max_call_bytes=max_call_bytes, clock=clock, faults=faults)
         self._accounts = accounts or Accounts(Pricing, faults=faults)
         self._experiments = Experiments(reply, clock=clock, faults=faults, accounts=self._accounts)
+        self._sending = Sending()
         self._open: dict[int, OpenCall] = {}
         self._finished: Gathering[OpenCall] = Gathering(self._record)
         self._quiet = asyncio.Event()
@@ -163,7 +165,8 @@ class Engine:
 
     def _request(self, frame: Request) -> None:
         call = self._open.get(frame.call)
-        if call is None:
+        if call is None or not call.record.requests_complete:
+            # What follows a message that was let go is no part of what the shadows were asked.
             self._give_back(frame)
             return
         call.pages += frame.pages
@@ -195,6 +198,8 @@ class Engine:
         call = self._open.get(frame.call)
         if call is not None:
             call.record.requests_complete = False
+            for flight in call.running.values():
+                flight.shadow.observation.drop_reason = frame.reason
             call.stop(CallEnd.CUT)
 
     def _reload(self, frame: Reload) -> None:
@@ -229,6 +234,7 @@ class Engine:
             if target is not None and admitted:
                 target.peer.guard.settle(admitted, seen, self._clock())
         call.record.shadows[name] = seen
+        self._look_at(begin.experiment, name, seen)
         self._reply(Outcome(begin.call, begin.experiment, name))
 
     def _shadow_done(self, serial: int, name: str) -> None:
@@ -241,8 +247,18 @@ class Engine:
         seen.concurrency = beside if seen.end != CallEnd.SHED else None
         seen.queue_ns = max(seen.started_ns - call.record.begin.at_ns, 0)
         self._experiments.release(flight.target.peer)
+        self._look_at(call.experiment.settings.name, name, seen)
         self._reply(Outcome(serial, call.experiment.settings.name, name))
         self._finish(serial, call)
+
+    def _look_at(self, experiment: str, target: str, seen: Observation) -> None:
+        """See that a target whose shadows are all held back does not go unnoticed: they are counted as mirrored."""
+        if seen.sent:
+            self._sending.sent(experiment, target)
+        elif seen.end == CallEnd.SHED:
+            said = self._sending.held_back(experiment, target, seen.drop_reason, self._clock())
+            if said:
+                self._faults.report("self-check", said)
 
     def _end_all(self) -> None:
         self._finished.flush()
@@ -265,10 +281,10 @@ class Engine:
     def _record(self, call: OpenCall) -> None:
         serial = call.record.begin.call
         try:
-            exchanges = self._recorder.record(call.record)
-            for admission in call.record.begin.admissions if exchanges > 1 else ():
-                if not admission.drop_reason:
-                    self._reply(Extra(serial, call.experiment.settings.name, admission.target, exchanges - 1))
+            extra = self._recorder.record(call.record) - 1
+            if extra:
+                begin = call.record.begin
+                self._reply(Extra(serial, begin.experiment, begin.admissions, extra))
         except Exception as error:
             self._faults.report("recorder", error)
             self._lose(call.record.begin)
@@ -280,7 +296,7 @@ class Engine:
         """No leg of this call will be recorded."""
         for admission in begin.admissions:
             self._reply(Lost(begin.call, begin.experiment, admission.target, LossReason.RECORDING, 1))
-        self._reply(Settled(begin.call, (begin.call,)))
+        self._reply(Settled(0, (begin.call,), (1,)))
 
     def _give_back(self, frame: Begin | Request | Response | LiveDone) -> None:
         """Nobody holds what this frame brought."""

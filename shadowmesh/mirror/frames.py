@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple, TypeAlias
 
 from shadowmesh.model import Metadata
+from shadowmesh.policy.budget import Remaining
 from shadowmesh.policy.live_gate import Admission
 from shadowmesh.rpc import Arity
 
@@ -131,11 +132,14 @@ class Outcome(NamedTuple):
 
 
 class Extra(NamedTuple):
-    """Back: the call turned out to carry ``exchanges`` more than the one it was admitted for, at ``target`` too."""
+    """
+    Back: the call turned out to carry ``exchanges`` more than the one it was admitted for, or shed, at each of its
+    targets.
+    """
 
     call: int
     experiment: str
-    target: str
+    admissions: tuple[Admission, ...]
     exchanges: int
 
 
@@ -173,10 +177,14 @@ class Credits(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """Back, from a worker process: the spans of these calls are exported, or counted as lost."""
+    """
+    Back, from a worker process: of each of these calls the spans of so many exchanges are exported, or said to be
+    ``Lost`` in the same breath.
+    """
 
     call: int
     calls: tuple[int, ...]
+    exchanges: tuple[int, ...]
 
 
 class Lost(NamedTuple):
@@ -195,6 +203,14 @@ class Reported(NamedTuple):
     call: int
     cause: str
     times: int
+
+
+class Left(NamedTuple):
+    """Back: what is left of one limit of one target, for one engine; ``worker`` tells those of a process apart."""
+
+    call: int
+    remaining: Remaining
+    worker: int = 0
 
 
 Frame: TypeAlias = (
@@ -216,4 +232,5 @@ Frame: TypeAlias = (
     | Settled
     | Lost
     | Reported
+    | Left
 )

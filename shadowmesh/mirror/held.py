@@ -3,6 +3,10 @@ What a worker process has been sent and has not accounted for yet (pure).
 
 The live process owns this account: a worker that is killed says nothing any more, and what it held has to be given
 back and counted all the same.
+
+A worker says together what is true only together, so this account is exact to the exchange for all it had said when it
+died. What it had exported and not said is counted as lost though it arrived: what its receiver took in the moment
+before, and what gathered while the live process did not read.
 """
 
 from __future__ import annotations
@@ -26,6 +30,8 @@ from shadowmesh.policy.live_gate import Admission
 
 
 class _Call:
+    """``exchanges`` are those whose spans nobody has accounted for; none is left of a call that is settled."""
+
     __slots__ = ("admissions", "exchanges", "experiment", "over", "pages")
 
     def __init__(self, experiment: str, admissions: tuple[Admission, ...], pages: int) -> None:
@@ -70,19 +76,23 @@ class Held:
             for number, pages in zip(frame.calls, frame.pages, strict=True):
                 if (call := calls.get(number)) is not None:
                     call.pages -= pages
-                    if not call.admissions:
-                        self._settle(number, call)
+                    self._forget_if_settled(number, call)
         elif isinstance(frame, Settled):
-            for number in frame.calls:
+            for number, exchanges in zip(frame.calls, frame.exchanges, strict=True):
                 if (call := calls.get(number)) is not None:
-                    self._settle(number, call)
+                    call.exchanges -= exchanges
+                    self._forget_if_settled(number, call)
         elif isinstance(frame, Extra) and (call := calls.get(frame.call)) is not None:
-            call.exchanges = 1 + frame.exchanges
+            call.exchanges += frame.exchanges
 
-    def _settle(self, number: int, call: _Call) -> None:
+    def gave_back(self, number: int, pages: int) -> None:
+        """Note that the worker never got so many pages of a call that it has."""
+        if (call := self._calls.get(number)) is not None:
+            call.pages -= pages
+
+    def _forget_if_settled(self, number: int, call: _Call) -> None:
         # A frame that was on its way when the worker ended the call by force still holds its pages.
-        call.admissions = ()
-        if call.pages <= 0:
+        if call.exchanges <= 0 and call.pages <= 0:
             del self._calls[number]
 
     def write_off(self, one: int | None = None) -> list[Frame]:
@@ -94,10 +104,11 @@ class Held:
             said += [Outcome(number, call.experiment, target) for target in running]
             if call.pages:
                 said.append(Credit(number, call.pages))
-            said += [
-                Lost(number, call.experiment, target, LossReason.WORKER.value, call.exchanges)
-                for target, _, _ in call.admissions
-            ]
+            if call.exchanges > 0:
+                said += [
+                    Lost(number, call.experiment, target, LossReason.WORKER.value, call.exchanges)
+                    for target, _, _ in call.admissions
+                ]
         for number in tuple(calls):
             del self._calls[number]
         return said

@@ -2,28 +2,48 @@
 
 from __future__ import annotations
 
-import re
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from hashlib import blake2b
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from shadowmesh.mirror.call_record import CallRecord
 from shadowmesh.mirror.observation import Observation
+from shadowmesh.mirror.server_address import host_and_port
 from shadowmesh.model import ChunkGaps, Fields, Leg
 from shadowmesh.names import CallEnd, Decision, Role
-from shadowmesh.policy.experiment import TargetSettings
+from shadowmesh.policy.experiment import Content, TargetSettings
 from shadowmesh.policy.live_gate import Admission
 from shadowmesh.protocols.exchanges import Slice, split
 from shadowmesh.protocols.reading import read_fields, read_output, read_request
 from shadowmesh.rpc import span_method
 
-# gRPC's name syntax: a scheme, and an authority between two slashes and one.
-_SCHEME = re.compile(r"(?:dns|ipv4|ipv6|[a-z][a-z0-9+.-]*(?=://)):(?://[^/]*/)?")
+# To look up a member and its value takes up to half a microsecond, a dozen times a call.
+_LIVE, _SHADOW = Role.LIVE.value, Role.SHADOW.value
+_MIRRORED, _DROPPED = Decision.MIRRORED.value, Decision.DROPPED.value
+_COMPLETED, _SHED = CallEnd.COMPLETED.value, CallEnd.SHED.value
+_OFF = Content.OFF
 
-ExchangeLegs = tuple[Leg, tuple[Leg, ...]]
-"""The live leg of one exchange and its shadow legs."""
+
+class Messages(NamedTuple):
+    """What one backend was sent in an exchange and what it answered; ``None`` where not all of the answer was kept."""
+
+    requests: Sequence[bytes]
+    answers: Sequence[bytes] | None
+
+
+class ExchangeLegs(NamedTuple):
+    """
+    The live leg of one exchange and its shadow legs.
+
+    ``messages`` are those of all of them, the live leg's first, where the experiment captures content; else there are
+    none.
+    """
+
+    live: Leg
+    shadows: tuple[Leg, ...]
+    messages: tuple[Messages, ...] = ()
 
 
 def assemble(record: CallRecord, *, new_span_id: Callable[[], int], digest_key: bytes) -> list[ExchangeLegs]:
@@ -35,43 +55,76 @@ def assemble(record: CallRecord, *, new_span_id: Callable[[], int], digest_key: 
     """
     slices = _split(record, record.live)
     own = {name: {part.key: part for part in _split(record, seen)} for name, seen in record.shadows.items()}
-    admissions = record.begin.admissions
-    exchanges = []
-    for index, part in enumerate(slices):
-        requests = record.requests if part.key is None else [record.requests[at] for at in part.requests]
-        common: dict[str, Any] = {
-            "pair_id": _pair_id(record.pair_id, index),
-            "exchange_index": index if len(slices) > 1 else None,
-        }
-        asked = read_request(record.method_map, requests)
-        live = _Seen(record, record.live, part, asked, digest_key).leg(
-            **common,
-            role=Role.LIVE.value,
-            # The propagated span is the first exchange's; the others of the same call get spans of their own.
-            span_id=record.live.span_id if index == 0 else new_span_id(),
-            decision=_decision(shed=all(reason for _, _, reason in admissions)),
-            expected_targets=tuple(target for target, _, _ in admissions),
-            probability=max(probability for _, probability, _ in admissions),
-            deadline=record.begin.deadline,
+    return [
+        _exchange(
+            record,
+            part,
+            own,
+            index=index,
+            several=len(slices) > 1,
+            new_span_id=new_span_id,
+            digest_key=digest_key,
         )
-        shadows = []
-        for admission in admissions:
-            seen = record.shadows[admission.target]
-            theirs = own[admission.target].get(part.key, Slice(part.key))
-            sent = _rewritten(record, admission.target, theirs)
-            shadows.append(
-                _Seen(
-                    record, seen, theirs, asked if sent is None else read_request(record.method_map, sent), digest_key
-                ).leg(
-                    **common,
-                    role=Role.SHADOW.value,
-                    span_id=new_span_id() if index else seen.span_id,
-                    request_digest=_digest(sent, digest_key) if sent else None,
-                    **_shadow_facts(record, admission, seen, finished=theirs.ended),
-                )
+        for index, part in enumerate(slices)
+    ]
+
+
+def _exchange(
+    record: CallRecord,
+    part: Slice,
+    own: dict[str, dict[str | None, Slice]],
+    *,
+    index: int,
+    several: bool,
+    new_span_id: Callable[[], int],
+    digest_key: bytes,
+) -> ExchangeLegs:
+    """Return the legs of one exchange; ``own`` is what each shadow saw of the call, by exchange."""
+    admissions = record.begin.admissions
+    requests = record.requests if part.key is None else [record.requests[at] for at in part.requests]
+    common: dict[str, Any] = {
+        "pair_id": _pair_id(record.pair_id, index),
+        "exchange_index": index if several else None,
+    }
+    asked = read_request(record.method_map, requests)
+    one = _Seen(record, record.live, part, asked, digest_key)
+    live = one.leg(
+        **common,
+        role=_LIVE,
+        # The propagated span is the first exchange's; the others of the same call get spans of their own.
+        span_id=record.live.span_id if index == 0 else new_span_id(),
+        decision=_decision(shed=all(reason for _, _, reason in admissions)),
+        expected_targets=tuple(target for target, _, _ in admissions),
+        probability=max(probability for _, probability, _ in admissions),
+        deadline=record.begin.deadline,
+    )
+    captures = record.experiment.content is not _OFF
+    messages = [Messages(requests, one.said())] if captures else []
+    shadows = []
+    for admission in admissions:
+        seen = record.shadows[admission.target]
+        theirs = own[admission.target].get(part.key) or Slice(part.key)
+        sent = _rewritten(record, admission.target, theirs)
+        one = _Seen(record, seen, theirs, asked if sent is None else read_request(record.method_map, sent), digest_key)
+        shadows.append(
+            one.leg(
+                **common,
+                role=_SHADOW,
+                span_id=new_span_id() if index else seen.span_id,
+                request_digest=_digest(sent, digest_key) if sent else None,
+                **_shadow_facts(record, admission, seen, finished=theirs.ended),
             )
-        exchanges.append((live, tuple(shadows)))
-    return exchanges
+        )
+        if captures:
+            messages.append(Messages(_sent(record, seen, theirs, requests) if sent is None else sent, one.said()))
+    return ExchangeLegs(live, tuple(shadows), tuple(messages))
+
+
+def _sent(record: CallRecord, seen: Observation, part: Slice, requests: Sequence[bytes]) -> Sequence[bytes]:
+    """Return what a shadow was sent of the ``requests`` that came, which are the very same where it was sent all."""
+    if seen.sent >= len(record.requests):
+        return requests
+    return [record.requests[at] for at in part.requests if at < seen.sent]
 
 
 def _rewritten(record: CallRecord, target: str, part: Slice) -> list[bytes] | None:
@@ -98,7 +151,7 @@ def _shadow_facts(record: CallRecord, admission: Admission, seen: Observation, *
     # agree on how many there were of each, and gives the reason beside it.
     # A stream that was cut at a message may have ended exchanges before it.
     dropped = admission.drop_reason or ("" if finished else seen.drop_reason)
-    host, port = _host_and_port(target.address)
+    host, port = host_and_port(target.address)
     return {
         "target": target.name,
         "target_kind": target.kind.value,
@@ -114,7 +167,7 @@ def _shadow_facts(record: CallRecord, admission: Admission, seen: Observation, *
 
 
 def _decision(*, shed: bool) -> str:
-    return Decision.DROPPED.value if shed else Decision.MIRRORED.value
+    return _DROPPED if shed else _MIRRORED
 
 
 class _Seen:
@@ -136,10 +189,11 @@ class _Seen:
         started, ended = self._bounds()
         times = self._response_times()
         streaming = begin.arity.response_streaming
+        gaps = sorted(after - before for before, after in pairwise(times)) if streaming else []
         answers = self._answers()
         finished = not self._whole and self._part.ended
         status = "OK" if finished else observation.status or None
-        end = CallEnd.COMPLETED.value if finished else str(observation.end)
+        end = _COMPLETED if finished else str(observation.end)
         return Leg(
             experiment=self._record.experiment.name,
             experiment_version=self._record.experiment.version,
@@ -155,9 +209,10 @@ class _Seen:
             end=end,
             streaming=streaming,
             message_count=observation.response_count if self._whole else len(self._part.responses),
-            complete=status == "OK" and end == CallEnd.COMPLETED and self._undisturbed(),
+            complete=status == "OK" and end == _COMPLETED and self._undisturbed(),
             time_to_first_chunk=max(times[0] - started, 0) / 1e9 if streaming and times else None,
-            chunk_gaps=_gaps(times) if streaming else None,
+            chunk_gaps=_quantiles(gaps) if gaps else None,
+            stall_count=_longer(gaps, self._record.experiment.stall_after) if streaming else None,
             write_stall=observation.stall_ns / 1e9 if self._whole else 0.0,
             attempt=begin.caller.attempt,
             concurrency=observation.concurrency,
@@ -187,10 +242,16 @@ class _Seen:
     def _answers(self) -> list[bytes] | None:
         """Return the answer's messages, ``None`` where not all were kept."""
         observation = self._observation
-        if not observation.captured or observation.end == CallEnd.SHED:
+        if not observation.captured or observation.end == _SHED:
             return None
         answers = observation.responses
         return answers if self._whole else [answers[at] for at in self._part.responses]
+
+    def said(self) -> list[bytes] | None:
+        """Return the answer's messages as far as they went and belong together; ``None`` where they were let go."""
+        record = self._record
+        mixed = not record.requests_complete and record.method_map is not None and record.method_map.exchange_paths
+        return None if mixed else self._answers()
 
     def _fields(self, answers: list[bytes] | None) -> Fields:
         return read_fields(self._record.method_map, self._asked, answers or ())
@@ -226,19 +287,13 @@ def _at(times: Sequence[int], position: int, otherwise: int) -> int:
     return times[position] if position < len(times) else otherwise
 
 
-def _gaps(times: Sequence[int]) -> ChunkGaps | None:
-    gaps = sorted(after - before for before, after in pairwise(times))
-    if not gaps:
-        return None
+def _quantiles(gaps: Sequence[int]) -> ChunkGaps:
+    """Return quantiles of sorted gaps, of which there is one at least."""
     return ChunkGaps(
         p50=gaps[(len(gaps) - 1) // 2] / 1e9, p95=gaps[int((len(gaps) - 1) * 0.95)] / 1e9, max=gaps[-1] / 1e9
     )
 
 
-@lru_cache(maxsize=256)
-def _host_and_port(address: str) -> tuple[str | None, int | None]:
-    """The target as configured (rpc conventions: never the connection's peer), split where it has a port."""
-    host, colon, port = _SCHEME.sub("", address, count=1).rpartition(":")
-    if colon and port.isdecimal() and not host.endswith(":") and not address.startswith("unix"):
-        return host.strip("[]") or None, int(port)
-    return address, None
+def _longer(gaps: Sequence[int], seconds: float) -> int:
+    """Return how many of sorted gaps are longer than that."""
+    return len(gaps) - bisect_right(gaps, seconds * 1e9)

@@ -14,16 +14,21 @@ from itertools import count
 
 from opentelemetry.context import get_current
 
+from shadowmesh.catalog.builtin import method_map
 from shadowmesh.mirror.admission import Admitter, HandOver, Opened
 from shadowmesh.mirror.carrier import Carrier, MirrorSettings
-from shadowmesh.mirror.frames import Credit, Credits, Extra, Frame, Lost, Outcome, Outcomes, Reported, State
+from shadowmesh.mirror.frames import Credit, Credits, Extra, Frame, Left, Lost, Outcome, Outcomes, Reported, State
+from shadowmesh.mirror.key_watch import KeyWatch
+from shadowmesh.mirror.limits_left import LimitsLeft
 from shadowmesh.mirror.tap import Outlet, Room, Tap
 from shadowmesh.model import Metadata
 from shadowmesh.names import Decision, DropReason
+from shadowmesh.policy.budget import Remaining
 from shadowmesh.policy.experiment import ExperimentSettings, in_force
 from shadowmesh.policy.harm import HarmGuard
 from shadowmesh.policy.limits import PAGE_BYTES, Tokens, pages
 from shadowmesh.policy.live_gate import FunnelKey, LiveGate, LossKey, Ticket
+from shadowmesh.policy.skew import KeyFigures
 from shadowmesh.policy.slots import Slot
 from shadowmesh.rpc import Arity
 from shadowmesh.telemetry.counters import Tally
@@ -64,11 +69,16 @@ class LiveSide:
         self._harm_said = False
         self._funnel: Tally[FunnelKey] = Tally()
         self._lost: Tally[LossKey] = Tally()
-        self._gate = LiveGate(in_force(self._experiments), self._funnel.add)
+        self._left = LimitsLeft(in_force(self._experiments))
+        self._keys = KeyWatch()
+        self._gate = LiveGate(in_force(self._experiments), self._funnel.add, missing=self._keys.missed)
         self._gate.arrived = self._arrived
         self._credit = Tokens(max(1, settings.capture_bytes // PAGE_BYTES))
         self._nowhere = Outlet(_take, self._credit, self._tap_fault, 0, 0)
-        self._admitter = Admitter(self._funnel, self._credit, self.faults, clock=self.clock, wall=self._wall)
+        self._admitter = Admitter(
+            lambda: self._gate, self._funnel, self._credit, self.faults,
+            maps=method_map, draw=_draw, clock=self.clock, wall=self._wall,
+        )  # fmt: skip
         self.admit = self._admitter.admit
         self._carrier: Carrier | None = None
 
@@ -90,7 +100,8 @@ class LiveSide:
         place in the limits and what is known of its state.
         """
         self._experiments = experiments
-        self._gate = LiveGate(in_force(experiments), self._funnel.add, before=self._gate)
+        self._gate = LiveGate(in_force(experiments), self._funnel.add, missing=self._keys.missed, before=self._gate)
+        self._left.rule(in_force(experiments))
         self.reloads += 1
 
     def known_as(self, instance_id: str) -> None:
@@ -168,14 +179,19 @@ class LiveSide:
                 held, reason = self._hold(len(request))
                 mirrored = not reason
             call = next(self._serial)
-            opened = Opened(
+            # Made of a tuple, which takes half as long as naming its fields does.
+            opened = Opened._make((
                 call, ticket, method, arity, metadata, get_current(), request if mirrored else None, held, reason,
                 at_ns, deadline,
-            )  # fmt: skip
+            ))  # fmt: skip
             handed = True
             if not self._offer(opened, Room.NEW):
                 return self._no_room(opened, slot)
-            return Tap(call, self._outlet, arity.request_streaming and mirrored, mirrored, slot, at_ns)
+            tap = Tap(call, self._outlet, arity.request_streaming and mirrored, mirrored, slot, at_ns)
+            if ticket.undecided is not None:
+                # Somebody may have read the request already.
+                ticket.undecided.unwanted.heard_by(tap.mute)
+            return tap
         except Exception as error:
             self.faults.report("begin", error)
             if not handed:
@@ -195,11 +211,15 @@ class LiveSide:
             self._gate.give_back(frame.experiment, frame.target, 1)
         elif isinstance(frame, Extra):
             # The gate saw one call; only the engine can tell how many exchanges it carried.
-            self._funnel.add(FunnelKey(frame.experiment, frame.target, Decision.MIRRORED.value, ""), frame.exchanges)
+            for target, _, reason in frame.admissions:
+                decision = Decision.DROPPED if reason else Decision.MIRRORED
+                self._funnel.add(FunnelKey(frame.experiment, target, decision.value, str(reason)), frame.exchanges)
         elif isinstance(frame, Lost):
             self._lost.add(LossKey(frame.experiment, frame.target, frame.reason), frame.exchanges)
         elif isinstance(frame, Reported):
             self.faults.relay(frame.cause, frame.times)
+        elif isinstance(frame, Left):
+            self._left.hear(frame)
         elif isinstance(frame, State):
             state = self._gate.states.get((frame.experiment, frame.target))
             if state is not None:
@@ -213,6 +233,10 @@ class LiveSide:
         """Return how many exchanges of the funnel are known to have lost their legs."""
         return self._lost.totals()
 
+    def remaining(self) -> list[Remaining]:
+        """Return what is left of every budget and time-box in force, see :class:`LimitsLeft`."""
+        return self._left.totals()
+
     def active(self) -> dict[tuple[str, str], int]:
         """Return how many shadows run or wait now, by experiment and target."""
         return {key: state.tokens.taken for key, state in self._gate.states.items()}
@@ -220,6 +244,10 @@ class LiveSide:
     def closed(self) -> dict[tuple[str, str], str]:
         """Return why each target is closed, by experiment and target; empty where it is open."""
         return {key: state.closed for key, state in self._gate.states.items()}
+
+    def sampling(self) -> dict[str, KeyFigures]:
+        """Return how the sampling keys of each experiment come that has one."""
+        return self._keys.figures(self._gate.plans.values())
 
     def queued(self) -> int:
         """Return how many hand-overs wait for the engine."""
@@ -240,7 +268,8 @@ class LiveSide:
     def _no_room(self, opened: Opened, slot: Slot) -> Tap:
         """Give back what was taken and try to record at least that the exchange was shed."""
         self._credit.give(opened.pages)
-        reason = opened.reason or DropReason.QUEUE_FULL
+        # A worker that drains takes no call that begins now, whatever room there is.
+        reason = opened.reason or (DropReason.QUEUE_FULL if self.accepting else DropReason.SHUTDOWN)
         if not self._offer(opened._replace(request=None, pages=0, reason=reason), Room.MORE):
             self.refuse(opened.ticket, DropReason.NOT_RECORDED)
             return self._timer(slot, opened.at_ns)

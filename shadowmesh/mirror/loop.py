@@ -98,7 +98,7 @@ class LoopCarrier:
         if self._pump is None or self._consumer is None:
             return
         try:
-            self._pump.flush()
+            self._pump.finish()
             await self._consumer.drain(grace)
         finally:
             self._pump.stop()
@@ -111,5 +111,5 @@ class LoopCarrier:
             return
         self._pump.stop()
         self._consumer.end_now()
-        self._pump.flush()
+        self._pump.finish()
         self._consumer.end_now()

@@ -61,12 +61,13 @@ class ProcessCarrier:
             Link(
                 self._came_back,
                 self._greeting,
+                number=number,
                 queue_items=max(1, queue_items // workers),
                 admit=admit,
                 faults=faults,
                 clock=time.monotonic,
             )
-            for _ in range(workers)
+            for number in range(workers)
         )
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -203,13 +204,13 @@ class ProcessCarrier:
             self._asleep = False
             return
         now = time.monotonic()
-        due = [link.due - now for link in self.links if link.socket is None]
+        due = [link.worker.due - now for link in self.links if link.worker.socket is None]
         waiting = select.poll()
         if self._woken is not None:
             waiting.register(self._woken, select.POLLIN)
         for link in self.links:
-            if link.socket is not None:
-                waiting.register(link.socket, select.POLLIN | (select.POLLOUT if link.waits_to_write else 0))
+            if link.worker.socket is not None:
+                waiting.register(link.worker.socket, select.POLLIN | (select.POLLOUT if link.waits_to_write else 0))
         waiting.poll(max(min([_LONGEST_SLEEP, *due]), 0.0) * 1e3)
         self._asleep = False
         with suppress(BlockingIOError):
@@ -224,7 +225,7 @@ class ProcessCarrier:
                 # A drain may come before the first look.
                 link.start()
             link.drain(grace)
-        while time.monotonic() < until and any(link.socket is not None for link in self.links):
+        while time.monotonic() < until and any(link.worker.socket is not None for link in self.links):
             for link in self.links:
                 link.turn()
             time.sleep(INTERVAL)

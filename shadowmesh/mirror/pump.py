@@ -8,8 +8,10 @@ without any it sleeps, and the next hand-over wakes it. One wake-up per hand-ove
 from __future__ import annotations
 
 import asyncio
+from contextvars import Context
 
-from shadowmesh.mirror.admission import Admit, HandOver, Opened
+from shadowmesh.mirror.admission import Admit, HandOver
+from shadowmesh.mirror.arrivals import Arrivals
 from shadowmesh.mirror.carrier import Consumer, Mailbox
 from shadowmesh.mirror.tap import Room
 
@@ -27,7 +29,10 @@ class Pump:
         self._mailbox = mailbox
         self._consumer = consumer
         self._loop = loop
-        self._admit = admit
+        self._arrivals = Arrivals(admit)
+        # What wakes it is a live call, and asyncio hands its context on from callback to callback and to every task:
+        # shadows would run as part of one user's call, and keep what it holds.
+        self._context = Context()
         self._asleep = True
         self._looking = False
         self._idle = 0
@@ -52,6 +57,11 @@ class Pump:
         while batch := self._mailbox.take(_BATCH):
             self._feed(batch)
 
+    def finish(self) -> None:
+        """Feed everything that waits, now, and hold no call back for its request any more."""
+        self.flush()
+        self._arrivals.end(self._consumer.feed)
+
     def stop(self) -> None:
         """Refuse hand-overs from now on."""
         self._stopped = True
@@ -60,7 +70,7 @@ class Pump:
         """Look into the mailbox from now on; in the pump's loop only."""
         if not self._looking:
             self._looking = True
-            self._look()
+            self._loop.call_soon(self._look, context=self._context)
 
     def _look(self) -> None:
         batch = self._mailbox.take(_BATCH)
@@ -78,7 +88,4 @@ class Pump:
             self._loop.call_soon(self.wake)
 
     def _feed(self, batch: list[HandOver]) -> None:
-        for handed in batch:
-            frame = self._admit(handed) if isinstance(handed, Opened) else handed
-            if frame is not None:
-                self._consumer.feed(frame)
+        self._arrivals.pass_on(batch, self._consumer.feed)

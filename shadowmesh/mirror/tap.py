@@ -74,6 +74,12 @@ class Capture:
         self._room += needed * PAGE_BYTES - size
         return needed
 
+    def refusal(self, size: int) -> DropReason:
+        """Return why a message of ``size`` bytes was refused."""
+        if size > self.largest:
+            return DropReason.OVERSIZE
+        return DropReason.OVERSIZE_CALL if size + MESSAGE_BYTES > self._left else DropReason.CAPTURE_FULL
+
 
 class Outlet(NamedTuple):
     """
@@ -146,7 +152,7 @@ class Tap:
                 return
             taken = capture.take(len(data)) if len(data) <= capture.largest else None
             if taken is None:
-                self._abandon(DropReason.OVERSIZE)
+                self._abandon(capture.refusal(len(data)))
             elif not self._hand_over(Request(self._call, (at_ns,), (data,), taken), Room.MORE, taken):
                 self._abandon(DropReason.QUEUE_FULL)
         except Exception as error:
@@ -194,6 +200,17 @@ class Tap:
         """A write has waited this long; what grpc and the scheduler always take for one is not the client's doing."""
         if stall_ns > STALL_NS:
             self._stall_ns += stall_ns
+
+    def mute(self) -> None:
+        """
+        Keep no more bytes: nobody wants them. Times and the end are still told.
+
+        From any thread, and nothing is locked: what the call's own thread is keeping at this moment may be kept once
+        more, and goes on with the next frame as what was kept before; whoever does not know the call gives it back.
+        """
+        self.capturing = False
+        self._request_capture = None
+        self._messages = []
 
     def done(self, at_ns: int, status: str, end: str) -> None:
         """The call has ended; the first word on it stands."""

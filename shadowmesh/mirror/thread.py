@@ -11,7 +11,7 @@ import threading
 
 from shadowmesh.mirror.admission import Admit, HandOver, Opened
 from shadowmesh.mirror.carrier import Consumer, Mailbox, MakeConsumer, Receive
-from shadowmesh.mirror.frames import Frame
+from shadowmesh.mirror.frames import Credit, Frame, LiveDone, Request, Response
 from shadowmesh.mirror.pump import Pump
 from shadowmesh.mirror.tap import Room
 from shadowmesh.names import DropReason
@@ -60,6 +60,8 @@ class ThreadCarrier:
         for handed in self._mailbox.take(len(self._mailbox)):
             if isinstance(handed, Opened):
                 self._admit(handed._replace(request=None, reason=DropReason.NOT_RECORDED))
+            elif isinstance(handed, (Request, Response, LiveDone)) and handed.pages:
+                self._receive(Credit(handed.call, handed.pages))
 
     def offer(self, frame: HandOver, room: Room) -> bool:
         """See :class:`~shadowmesh.mirror.carrier.Carrier`."""
@@ -106,7 +108,7 @@ class ThreadCarrier:
         if self._pump is None or self._consumer is None:
             return
         try:
-            self._pump.flush()
+            self._pump.finish()
             await self._consumer.drain(grace)
         finally:
             self._pump.stop()

@@ -28,6 +28,7 @@ class TlsSettings(Settings):
     How a target is connected to. ``tls: true`` is TLS with the system's roots, a mapping switches TLS on too.
 
     Args:
+        enabled: whether to connect with TLS at all.
         roots: file of PEM certificates to trust, instead of the system's.
         certificate: file of our certificate chain, PEM, for mutual TLS; with ``key``.
         key: file of its private key, PEM.

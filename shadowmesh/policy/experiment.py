@@ -7,7 +7,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Annotated
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from shadowmesh.names import TargetKind
 from shadowmesh.policy.breaker import BreakerSettings
@@ -23,7 +23,7 @@ from shadowmesh.policy.routes import check_pattern
 from shadowmesh.policy.sampling import SamplingSettings
 from shadowmesh.policy.timebox import TimeBoxSettings
 from shadowmesh.policy.transform import TransformSettings
-from shadowmesh.settings import Name, Seconds, Settings, TargetAddress
+from shadowmesh.settings import ByteSize, Name, Seconds, Settings, TargetAddress
 
 
 class OnLiveCancel(StrEnum):
@@ -33,12 +33,28 @@ class OnLiveCancel(StrEnum):
     DETACH = "detach"
 
 
+class Content(StrEnum):
+    """Whether prompts and answers leave the process, and by what: as log events, or as attributes of the spans."""
+
+    OFF = "off"
+    EVENTS = "events"
+    SPANS = "spans"
+
+
+def _as_written(content: object) -> object:
+    """Return what somebody wrote: to YAML ``off`` is the boolean."""
+    return Content.OFF if content is False else content
+
+
 class TargetSettings(Settings):
     """
     One shadow backend and its policy.
 
     Args:
+        name: becomes a metric attribute; no other target of the experiment has it.
         enabled: ``false`` switches it off, as if it were not there.
+        kind: ``candidate``, or ``control``: the live model reached as a shadow, for the noise floor.
+        version: yours; part of the target's digest.
         address: a gRPC target (``host:port``, ``dns:///…``, ``unix:…``).
         rate: share of eligible exchanges this target receives, 0 to 1.
         deadline: of each shadow call, counted from its own start; the live deadline is never inherited.
@@ -124,6 +140,8 @@ class ExperimentSettings(Settings):
     A name, the methods it covers, and its targets.
 
     Args:
+        name: becomes a metric attribute; no other experiment has it.
+        version: yours, recorded on every leg.
         enabled: ``false`` switches it off, as if it were not there: another one that covers its calls takes them.
         preset: defaults for keys that are not given here, see :mod:`shadowmesh.policy.presets`.
         methods: ``/pkg.Service/Method``, ``/pkg.Service/*``, ``/pkg.*`` or ``*``; gRPC's own services (health,
@@ -133,11 +151,18 @@ class ExperimentSettings(Settings):
         retries: how attempts of one call are known, so that only the first is mirrored.
         protocol: how bytes are read; by default found by method.
         output_digest: whether legs carry a keyed digest of the answer, so that equality shows without content.
+        content: whether prompts and answers leave the process: ``events`` is a log event for each leg, ``spans`` are
+            attributes of the legs; by default nothing does.
+        content_limit: bytes of JSON that the prompt, the instructions and the answer of a leg may have, each; what is
+            longer is cut there, which the event or the span says. A receiver takes all texts of an exchange in one
+            request, of 4 MiB by default.
+        stall_after: a longer gap between two messages of an answer is counted as a stall.
         never: metadata keys, exact or a prefix followed by ``*``, that reach no shadow whatever its ``metadata`` says.
         trust_marker: whether the marker of a shadow call is believed whoever sent it, see
             :mod:`shadowmesh.policy.marker`.
         effects: what calls do in the world, by method pattern, see :mod:`shadowmesh.policy.effects`.
         time_box: when mirroring begins and ends by itself.
+        targets: the shadow backends.
     """
 
     name: Name
@@ -150,6 +175,9 @@ class ExperimentSettings(Settings):
     retries: RetrySettings = RetrySettings()
     protocol: str | None = None
     output_digest: bool = False
+    content: Annotated[Content, BeforeValidator(_as_written)] = Content.OFF
+    content_limit: Annotated[ByteSize, Field(ge=1024, le=256 * 1024)] = 64 * 1024
+    stall_after: Seconds = 1.0
     never: tuple[str, ...] = ()
     trust_marker: bool = True
     effects: dict[str, Effect] = Field(default={})

@@ -1,13 +1,14 @@
 """
 The live gate: one decision per call, from what is known before a byte of the request is read.
 
-Whatever does not change from call to call is made once, with the plan: the live path looks up and compares.
+Whatever does not change from call to call is made once, with the plan: the live path looks up and compares. Where only
+the request can tell, the gate says so, and decides when it has been read.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 from shadowmesh.model import Metadata
@@ -15,11 +16,12 @@ from shadowmesh.names import META_PREVIOUS_ATTEMPTS, META_TARGET, Decision, Drop
 from shadowmesh.policy.conditions import Conditions
 from shadowmesh.policy.experiment import ExperimentSettings, TargetSettings
 from shadowmesh.policy.headers import AllowList
-from shadowmesh.policy.limits import RateLimit, Tokens
 from shadowmesh.policy.marker import TELLING, refusal
+from shadowmesh.policy.notice import Notice
 from shadowmesh.policy.retries import Attempts
 from shadowmesh.policy.routes import Route, Routes
 from shadowmesh.policy.sampling import Sampler
+from shadowmesh.policy.target_state import TargetState
 
 
 class FunnelKey(NamedTuple):
@@ -42,59 +44,13 @@ class LossKey(NamedTuple):
 # Of a call that its client tries again only the first attempt is mirrored: gRPC says so with every further one, retried
 # or hedged (gRFC A6). The others are a shadow's marker.
 _TELLING = TELLING | {META_PREVIOUS_ATTEMPTS}
-_DISABLED = frozenset((DropReason.MARKED, DropReason.RETRY, DropReason.OFF_SLOT, DropReason.HARM))
+_DISABLED = frozenset(
+    (DropReason.MARKED, DropReason.RETRY, DropReason.OTHER_MODEL, DropReason.OFF_SLOT, DropReason.HARM)
+)
 Count = Callable[[FunnelKey], None]
 """Counts one exchange."""
-
-
-class TargetState:
-    """What the live side knows of one target now; ``closed`` is a drop reason sent back by the engine."""
-
-    __slots__ = ("_owed", "_settings", "closed", "pace", "tokens")
-
-    def __init__(self, settings: TargetSettings, before: TargetState | None = None) -> None:
-        """Begin; ``before`` is the state of another server, or under another cap, that had the same name."""
-        # Calls of the one before are still under way: their places are not ours to give.
-        self._owed = deque((None,) * (before.outstanding if before is not None else 0))
-        self.tokens = Tokens(settings.max_in_flight)
-        self.pace = None if settings.max_rate is None else RateLimit(settings.max_rate, settings.burst)
-        self.closed = ""
-        self._settings = settings
-
-    def fits(self, settings: TargetSettings) -> bool:
-        """Return whether this is the state of the same server under the same caps."""
-        mine = self._settings
-        return (mine.address, mine.tls, mine.max_in_flight, mine.max_rate, mine.burst) == (
-            settings.address,
-            settings.tls,
-            settings.max_in_flight,
-            settings.max_rate,
-            settings.burst,
-        )
-
-    @property
-    def outstanding(self) -> int:
-        """How many calls under this name have not ended."""
-        return self.tokens.taken + len(self._owed)
-
-    def give(self, times: int) -> None:
-        """So many calls under this name have ended."""
-        for _ in range(min(times, len(self._owed))):
-            try:
-                self._owed.pop()
-            except IndexError:
-                break
-            times -= 1
-        self.tokens.give(times)
-
-    def take(self, now_ns: int) -> str:
-        """Take a place among the calls in flight, and return why there is none; empty where there is."""
-        if not self.tokens.take():
-            return DropReason.CONCURRENCY_LIMIT
-        if self.pace is None or self.pace.take(now_ns):
-            return ""
-        self.tokens.give()
-        return DropReason.RATE_LIMIT
+Missing = Callable[[str], None]
+"""Counts a call without the sampling key of this experiment; from any thread that samples."""
 
 
 _NOTHING_KNOWN: Mapping[tuple[str, str], TargetState] = {}
@@ -124,35 +80,60 @@ class TargetPlan:
         self.not_sampled = FunnelKey(*about, Decision.NOT_SAMPLED.value, "")
 
 
+class Undecided(NamedTuple):
+    """
+    A call of which only the request tells whose it is, or whether it is sampled; it is tapped until that is read.
+
+    ``plans`` are those whose call it may be, in order. ``unwanted`` is given when nobody wants what passes.
+    """
+
+    plans: tuple[Plan, ...]
+    method: str
+    metadata: Metadata
+    unwanted: Notice
+
+
 class Ticket(NamedTuple):
     """
     A call that is sampled for at least one target: by which experiment, who takes part, and whether any shadow is
-    to be called as far as is known yet.
+    to be called as far as is known yet. Of one that is ``undecided`` only the first of its plans is known.
     """
 
     plan: Plan
     admissions: tuple[Admission, ...]
     mirrored: bool
+    undecided: Undecided | None = None
 
 
 class Plan:
     """An experiment, compiled for the live path."""
 
-    __slots__ = ("_mirrored", "attempts", "drawn", "headers", "name", "sampler", "settings", "states", "targets",
-                 "trusting")  # fmt: skip
+    __slots__ = ("_mirrored", "asks", "attempts", "drawn", "headers", "name", "sampler", "samples", "settings",
+                 "states", "targets", "trusting", "when")  # fmt: skip
 
     def __init__(
         self,
         settings: ExperimentSettings,
         known: Mapping[tuple[str, str], TargetState] = _NOTHING_KNOWN,
         before: Plan | None = None,
+        missing: Missing | None = None,
     ) -> None:
-        """Compile; ``before`` is the plan of the same experiment before a reload."""
+        """
+        Compile; ``before`` is the plan of the same experiment before a reload.
+
+        Attributes:
+            drawn: whether any target takes some calls and not others.
+            samples: whether any target takes a call at all.
+            asks: whether the request has to be read to tell if a call is this experiment's, or sampled.
+        """
         self.name = settings.name
         self.settings = settings
         self.trusting = settings.trust_marker
+        self.when = Conditions(settings.when)
         self.attempts: Attempts | None = Attempts(settings.retries) if settings.retries.keys else None
-        self.sampler: Sampler = Sampler(settings.name, settings.sampling)
+        self.sampler: Sampler = Sampler(
+            settings.name, settings.sampling, missing=None if missing is None else partial(missing, settings.name)
+        )
         if before is not None:
             # What was seen of calls lately outlives a reload that asks the same of them.
             if before.settings.retries == settings.retries:
@@ -165,6 +146,8 @@ class Plan:
         self.states: Mapping[str, TargetState] = {target.name: target.state for target in self.targets}
         self._mirrored = {target.name: target.mirrored for target in self.targets}
         self.drawn = any(0.0 < target.rate < 1.0 for target in self.targets)
+        self.samples = any(target.rate > 0.0 for target in self.targets)
+        self.asks = self.when.reads_model or (self.drawn and self.sampler.field is not None)
         # One list for all targets: a key leaves the live side if any target may see it; the engine filters again
         # for each target.
         keys = tuple(key for target in settings.targets for key in target.metadata)
@@ -190,6 +173,7 @@ class LiveGate:
         experiments: tuple[ExperimentSettings, ...],
         count: Count,
         *,
+        missing: Missing | None = None,
         before: LiveGate | None = None,
     ) -> None:
         """
@@ -204,7 +188,7 @@ class LiveGate:
         self.instance_id: str = "" if before is None else before.instance_id
         known = _NOTHING_KNOWN if before is None else {**before.gone, **before.states}
         old: Mapping[str, Plan] = {} if before is None else before.plans
-        plans = [Plan(settings, known, old.get(settings.name)) for settings in experiments]
+        plans = [Plan(settings, known, old.get(settings.name), missing) for settings in experiments]
         self.plans: dict[str, Plan] = {plan.name: plan for plan in plans}
         self.states: dict[tuple[str, str], TargetState] = {
             (plan.name, name): state for plan in plans for name, state in plan.states.items()
@@ -213,10 +197,7 @@ class LiveGate:
         self.gone: dict[tuple[str, str], TargetState] = {
             key: state for key, state in known.items() if key not in self.states and state.outstanding
         }
-        self._routes: Routes[Plan] = Routes(
-            Route(settings.methods, plan, Conditions(settings.when))
-            for settings, plan in zip(experiments, plans, strict=True)
-        )
+        self._routes: Routes[Plan] = Routes(Route(plan.settings.methods, plan, plan.when) for plan in plans)
 
     def give_back(self, experiment: str, target: str, times: int) -> None:
         """So many shadow calls of a target have ended."""
@@ -229,50 +210,80 @@ class LiveGate:
         return self._routes.find(method) is not None
 
     def decide(
-        self, method: str, metadata: Metadata, draw: Callable[[], bytes], now: Callable[[], int]
+        self,
+        method: str,
+        metadata: Metadata,
+        draw: Callable[[], bytes],
+        now: Callable[[], int],
+        plan: Plan | None = None,
+        place: Callable[[], float] | None = None,
     ) -> Ticket | None:
         """
         Return who takes part in this call, or ``None`` when the handler is to stay untouched.
 
+        Where the request has to be read first, the ticket says so and nothing is counted yet; then it is asked again.
+
         Args:
             draw: gives a sampling key by chance; called only when a target's rate lies strictly between 0 and 1.
             now: the monotonic clock, nanoseconds; asked only where attempts are told apart by a key.
+            plan: whose call it is, when that is known.
+            place: gives the call's place in [0, 1), when the request was read for it; called as ``draw`` is.
         """
-        plans = self._routes.choose(method, metadata)
-        if not plans:
-            return None
-        plan = plans[0]
+        if plan is None:
+            plans = self._routes.choose(method, metadata)
+            if not plans:
+                return None
+            plan = plans[0]
+            # Where nobody samples nothing is worth reading: such calls are the first plan's, and not sampled.
+            if plan.asks and any(one.samples for one in plans):
+                return Ticket(plan, (), True, Undecided(plans, method, metadata, Notice()))
         for key, _ in metadata:
             if key in _TELLING:
                 if reason := self._refusal(plan, metadata):
-                    self._disabled(plan, reason)
+                    self.disable(plan, reason)
                     return None
                 break
         if plan.attempts is not None and not plan.attempts.first(method, metadata, now()):
-            self._disabled(plan, DropReason.RETRY)
+            self.disable(plan, DropReason.RETRY)
             return None
-        place = plan.sampler.place(metadata, draw) if plan.drawn else 0.0
+        at = 0.0
+        if plan.drawn:
+            at = plan.sampler.place(metadata, draw) if place is None else place()
         admissions = []
         mirrored = False
         for target in plan.targets:
-            if place >= target.rate:
+            if at >= target.rate:
                 self._count(target.not_sampled)
             elif target.state.closed:
                 admissions.append(target.admission._replace(drop_reason=target.state.closed))
             else:
                 admissions.append(target.admission)
                 mirrored = True
-        return Ticket(plan, tuple(admissions), mirrored) if admissions else None
+        # Made of a tuple, which takes half as long as naming its fields does.
+        return Ticket._make((plan, tuple(admissions), mirrored, None)) if admissions else None
 
-    def _refusal(self, plan: Plan, metadata: Metadata) -> str:
+    def disable(self, plan: Plan, reason: str) -> None:
+        """Count a call that was never considered, for ``reason``, at every target of a plan."""
+        for target in plan.targets:
+            self._count(plan.key(target.admission._replace(drop_reason=reason)))
+
+    def states_for(self, plan: Plan) -> Mapping[str, TargetState]:
+        """
+        Return the states of a plan's targets. Where a reload has put another server under a name meanwhile, it is that
+        one's: it gets the shadow, and its place is given back.
+        """
+        now = self.plans.get(plan.name)
+        return plan.states if now is None or now is plan else {**plan.states, **now.states}
+
+    def told(self, metadata: Metadata) -> None:
+        """Say of a shadow call that it has arrived, and which target it was made for."""
         if self.arrived is not None:
             for key, value in metadata:
                 if key == META_TARGET and isinstance(value, str):
                     self.arrived(value)
+
+    def _refusal(self, plan: Plan, metadata: Metadata) -> str:
+        self.told(metadata)
         if any(key == META_PREVIOUS_ATTEMPTS for key, _ in metadata):
             return DropReason.RETRY
         return refusal(metadata, own=self.instance_id, trusted=plan.trusting)
-
-    def _disabled(self, plan: Plan, reason: str) -> None:
-        for target in plan.targets:
-            self._count(plan.key(target.admission._replace(drop_reason=reason)))

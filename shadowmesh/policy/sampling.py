@@ -124,6 +124,11 @@ class Sampler:
         self.field = by.field if isinstance(by, SamplingKey) else None
         self._key = by.metadata if isinstance(by, SamplingKey) else META_TRACEPARENT if by == "trace" else None
 
+    @property
+    def keyed(self) -> bool:
+        """Whether calls that share a key are sampled alike."""
+        return self._key is not None or self.field is not None
+
     def place(self, metadata: Metadata, draw: Callable[[], bytes]) -> float:
         """
         Return a call's place in [0, 1), at the live gate.

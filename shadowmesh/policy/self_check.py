@@ -1,14 +1,16 @@
 """
 Whether an experiment measures what it means to (pure: the clock is an argument).
 
-Two mistakes leave everything green and measure nothing:
+Three mistakes leave everything green and measure nothing:
 
 - **The candidate is the live server.** A shadow names the experiment and the target it was sent to. When it arrives at
   a server that mirrors the same experiment, it has come back to where it set out from, be it this very process or
   another replica behind the same name. For a control target that is the purpose, and for a candidate whose requests
   are rewritten to another model it may be.
-- **The shadow never fires** although calls are eligible and sampled, for whatever reason: a target nobody answers at, a
-  limit that lets nothing through. What stops a target by rule, a budget or a time-box, says so itself.
+- **The shadow never fires** although calls are eligible and sampled, for whatever reason: a limit that lets nothing
+  through, say. What stops a target by rule, a budget or a time-box, says so itself.
+- **No shadow is sent** although calls are counted as mirrored: every request is one that this target may not have, or
+  that nobody can read. Only the engine sees that, by :class:`Sending`.
 
 Each mistake is found once. Whoever asks :meth:`SelfCheck.look` every few seconds reports it within a minute.
 """
@@ -31,7 +33,7 @@ WATCHED_SECONDS = 30.0
 # Said elsewhere, and meant: no mistake of wiring.
 _BY_RULE = frozenset(
     {DropReason.BUDGET, DropReason.TIME_BOX, DropReason.SHUTDOWN, DropReason.REMOVED, DropReason.HARM,
-     DropReason.OFF_SLOT, DropReason.MARKED, DropReason.RETRY}
+     DropReason.OFF_SLOT, DropReason.MARKED, DropReason.RETRY, DropReason.OTHER_MODEL}
 )  # fmt: skip
 
 
@@ -47,6 +49,31 @@ class Finding(NamedTuple):
 def marker(experiment: str, target: str) -> str:
     """Return what a shadow says of where it was sent; names hold no slash."""
     return f"{experiment}/{target}"
+
+
+class Sending:
+    """Watches whether the shadows that an engine was given are sent. Moments are nanoseconds of one monotonic clock."""
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[str, str], tuple[int, Counter[str]]] = {}
+        self._found: set[tuple[str, str]] = set()
+
+    def sent(self, experiment: str, target: str) -> None:
+        """Take in that a shadow was called."""
+        self._held.pop((experiment, target), None)
+        self._found.discard((experiment, target))
+
+    def held_back(self, experiment: str, target: str, reason: str, now_ns: int) -> str:
+        """Take in that a shadow was not, and return what there is to say of it; mostly nothing."""
+        key = (experiment, target)
+        if reason in _BY_RULE or reason == DropReason.CIRCUIT_OPEN or key in self._found:
+            return ""
+        since_ns, reasons = self._held.setdefault(key, (now_ns, Counter()))
+        reasons[reason] += 1
+        if now_ns - since_ns < WATCHED_SECONDS * 1e9 or reasons.total() < EXPECTED:
+            return ""
+        self._found.add(key)
+        return f"{experiment}/{target} none of {reasons.total()} shadows was sent: {_most(reasons)}"
 
 
 class SelfCheck:
@@ -119,5 +146,9 @@ class SelfCheck:
         expected = (since.total() - by_rule) * self._rates[key]
         if now_ns - began_ns < WATCHED_SECONDS * 1e9 or expected < EXPECTED:
             return None
-        why = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(3)) or "no reason is known"
+        why = _most(reasons) or "no reason is known"
         return Finding(*key, Misfit.NEVER_FIRES, f"none of {since.total()} eligible calls was mirrored: {why}")
+
+
+def _most(reasons: Counter[str]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))

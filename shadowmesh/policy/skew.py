@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from contextlib import suppress
 from heapq import nlargest
+from typing import NamedTuple
 
 # Hashes that may wait to be folded; of more than that between two folds, the newest count.
 _WAITING = 2048
@@ -22,6 +23,16 @@ _KEPT = 255
 _MEMORY = 65_536
 # With fewer calls a large share is chance.
 _ENOUGH = 500
+
+
+class KeyFigures(NamedTuple):
+    """
+    How the sampling keys of one experiment come: the share of calls, 0 to 1, that the most frequent one makes up,
+    ``None`` of too few calls; and how many calls had none.
+    """
+
+    top_share: float | None
+    missing: int
 
 
 class Skew:

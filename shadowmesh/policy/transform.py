@@ -24,6 +24,10 @@ class SystemPromptSettings(Settings):
 
     Of a conversation it is the system message at its head, which is made if there is none. A request of plain text has
     no place for one: there both put the text before it. Nothing is added between the two, no space and no line.
+
+    Args:
+        prepend: text before it.
+        replace: text in its place; empty for none.
     """
 
     prepend: Annotated[str, Field(min_length=1)] | None = None
@@ -43,7 +47,10 @@ class TransformSettings(Settings):
     Args:
         model: the model asked for.
         system_prompt: text before or in place of the system prompt.
-        temperature: and ``top_p``, ``max_tokens``, ``seed``: sampling parameters; the same seed for every request.
+        temperature: of sampling.
+        top_p: of sampling.
+        max_tokens: the most tokens to generate.
+        seed: of sampling, the same for every request.
         tools: ``drop`` leaves the tools out of the request.
         set_fields: values by path into the request message, for whatever else there is: ``sampling.top_k: 1``. A
             message around the field is made if it is missing, unless another one stands in its place (``oneof``).

@@ -1,44 +1,63 @@
 """
 Instruments of our own: the SDK's cost 7–10 µs a record, and a pair makes about 28 records.
 
-An instrument knows the names of its attributes; a point is found by their values in the same order,
-``None`` for an attribute that is absent. An instrument holds ``limit`` points; what comes after goes to one
-overflow point, so that no sender can make us grow. Sums are cumulative from one start, and never go down. What an
-instrument holds can be taken out as JSON's types and put back into a new one, so that the sums outlive the process.
+An instrument knows the names of its attributes; a point is found by their values in the same order, ``None`` for an
+attribute that is absent, and whoever has found it may keep it. An instrument holds ``limit`` points; what comes after
+goes to one overflow point, so that no sender can make us grow. Sums are cumulative from one start, and never go down.
+What an instrument holds can be taken out as JSON's types and put back into a new one, so that the sums outlive the
+process.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from opentelemetry.sdk.metrics.export import AggregationTemporality, Metric, NumberDataPoint, Sum
 
 from shadowmesh import names
 
 Values = tuple[str | None, ...]
+Point = TypeVar("Point")
 
-MOST = 2**63
+MOST = 2.0**63
 """An OTLP sum is an int64 or a double; no honest sum comes near, and a hostile one must not break the export."""
 
 
-class Instrument(ABC):
+class Instrument(ABC, Generic[Point]):
     """What all kinds have in common."""
 
-    def __init__(self, name: str, unit: str, attributes: Sequence[str], *, limit: int) -> None:
+    def __init__(self, name: str, unit: str, attributes: Sequence[str], *, limit: int, description: str = "") -> None:
         self.name = name
         self.unit = unit
+        self.description = description
         self.attributes = tuple(attributes)
         self._limit = limit
+        self._points: dict[Values | None, Point] = {}
+
+    def point(self, values: Values) -> Point:
+        """Return the point with these values, or the overflow point; it stays theirs until :meth:`restore`."""
+        point = self._points.get(values)
+        if point is None:
+            key = values if len(self._points) < self._limit else None
+            point = self._points.get(key)
+            if point is None:
+                point = self._points[key] = self._empty()
+        return point
 
     @abstractmethod
-    def collect(self, started_ns: int, at_ns: int) -> Metric:
-        """Return every point, cumulative since the start; both times are wall-clock nanoseconds."""
+    def collect(self, started_ns: int, at_ns: int, *, again: bool = False) -> Metric:
+        """
+        Return every point, cumulative since the start; both times are wall-clock nanoseconds.
+
+        Args:
+            again: give examples out that were given out before, and do not count this as giving them out.
+        """
 
     @abstractmethod
     def state(self) -> list[Any]:
-        """Return what every point holds, as JSON has it."""
+        """Return what every point holds, as JSON has it; examples are not kept."""
 
     @abstractmethod
     def restore(self, state: list[Any]) -> None:
@@ -48,6 +67,10 @@ class Instrument(ABC):
         Raises:
             TypeError, ValueError, KeyError, IndexError: it was not made by an instrument like this one.
         """
+
+    @abstractmethod
+    def _empty(self) -> Point:
+        """Return a point that has counted nothing."""
 
     def key(self, values: list[str | None] | None) -> Values | None:
         """
@@ -69,46 +92,55 @@ class Instrument(ABC):
         return {name: str(value) for name, value in zip(self.attributes, values, strict=True) if value is not None}
 
 
-class Counter(Instrument):
+class Total:
+    """The point of a counter."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: float = 0) -> None:
+        self.value = value
+
+    def add(self, amount: float) -> None:
+        """Add an amount; one that is negative or no number changes nothing."""
+        total = self.value + amount
+        if amount >= 0 and total < MOST:
+            self.value = total
+
+
+class Counter(Instrument[Total]):
     """A sum that only grows."""
 
-    def __init__(self, name: str, unit: str, attributes: Sequence[str], *, limit: int) -> None:
-        super().__init__(name, unit, attributes, limit=limit)
-        self._sums: dict[Values | None, int | float] = {}
-
     def add(self, values: Values, amount: float) -> None:
-        """Add an amount; one that is negative or no number changes nothing."""
-        sums = self._sums
-        key: Values | None = values
-        if key not in sums and len(sums) >= self._limit:
-            key = None
-        total = sums.get(key, 0) + amount
-        if amount >= 0 and total < MOST:
-            sums[key] = total
+        """Add an amount to the point with these values."""
+        self.point(values).add(amount)
 
     def sums(self) -> dict[Values | None, int | float]:
         """Return every sum by its attributes' values; ``None`` is the overflow point."""
-        return dict(self._sums)
+        return {values: point.value for values, point in self._points.items()}
 
     def state(self) -> list[Any]:
         """Return every sum behind its values."""
-        return [[values, value] for values, value in self._sums.items()]
+        return [[values, value] for values, value in self.sums().items()]
 
     def restore(self, state: list[Any]) -> None:
         """Take the sums over."""
-        self._sums = {self.key(values): value + 0 for values, value in state}
+        self._points = {self.key(values): Total(value + 0) for values, value in state}
 
-    def collect(self, started_ns: int, at_ns: int) -> Metric:
+    def collect(self, started_ns: int, at_ns: int, *, again: bool = False) -> Metric:  # noqa: ARG002 - no examples here
         """Return the sums."""
-        points = [NumberDataPoint(self.named(values), started_ns, at_ns, value) for values, value in self._sums.items()]
-        return _sum(self.name, self.unit, points, monotonic=True)
+        points = [NumberDataPoint(self.named(values), started_ns, at_ns, sum_) for values, sum_ in self.sums().items()]
+        return Metric(self.name, self.description, self.unit, _sum(points, monotonic=True))
+
+    def _empty(self) -> Total:
+        return Total()
 
 
-def up_down(name: str, unit: str, value: int, started_ns: int, at_ns: int) -> Metric:
-    """Return the present value of an UpDownCounter without attributes."""
-    return _sum(name, unit, [NumberDataPoint({}, started_ns, at_ns, value)], monotonic=False)
+def observed(
+    name: str, unit: str, value: float, started_ns: int, at_ns: int, *, monotonic: bool = False, description: str = ""
+) -> Metric:
+    """Return a sum without attributes that somebody else keeps; one that is not monotonic is an UpDownCounter."""
+    return Metric(name, description, unit, _sum([NumberDataPoint({}, started_ns, at_ns, value)], monotonic=monotonic))
 
 
-def _sum(name: str, unit: str, points: list[NumberDataPoint], *, monotonic: bool) -> Metric:
-    data = Sum(points, AggregationTemporality.CUMULATIVE, is_monotonic=monotonic)
-    return Metric(name=name, description="", unit=unit, data=data)
+def _sum(points: list[NumberDataPoint], *, monotonic: bool) -> Sum:
+    return Sum(points, AggregationTemporality.CUMULATIVE, is_monotonic=monotonic)

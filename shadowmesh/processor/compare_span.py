@@ -8,6 +8,7 @@ the same span again and a trace store keeps one of them.
 from __future__ import annotations
 
 from hashlib import blake2b
+from typing import NamedTuple
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
@@ -16,7 +17,8 @@ from opentelemetry.trace import Link, SpanKind
 
 from shadowmesh import names
 from shadowmesh.model import Change, Comparison, Leg
-from shadowmesh.names import Check
+from shadowmesh.names import Check, Outcome
+from shadowmesh.processor.settings import CompareThresholdSettings
 from shadowmesh.telemetry.attributes import Value
 from shadowmesh.telemetry.spans import finished_span, span_context
 
@@ -26,6 +28,58 @@ _MATCHES = (
     (Check.FINISH_REASON, names.MATCH_FINISH_REASON),
     (Check.OUTPUT_EXACT, names.MATCH_OUTPUT),
 )
+
+
+class _Row(NamedTuple):
+    """A change of the comparison, by the name of its field, and where its delta and ratio go."""
+
+    field: str
+    delta: str
+    ratio: str
+    whole: bool = False
+
+
+_CHANGES = (
+    _Row("duration", names.PAIR_DURATION_DELTA, names.PAIR_DURATION_RATIO),
+    _Row("time_to_first_chunk", names.PAIR_TIME_TO_FIRST_CHUNK_DELTA, names.PAIR_TIME_TO_FIRST_CHUNK_RATIO),
+    _Row("time_per_output_token", names.PAIR_TIME_PER_OUTPUT_TOKEN_DELTA, names.PAIR_TIME_PER_OUTPUT_TOKEN_RATIO),
+    _Row("output_rate", names.PAIR_OUTPUT_RATE_DELTA, names.PAIR_OUTPUT_RATE_RATIO),
+    _Row("chunk_gap_p95", names.PAIR_CHUNK_GAP_P95_DELTA, names.PAIR_CHUNK_GAP_P95_RATIO),
+    _Row("chunk_gap_max", names.PAIR_CHUNK_GAP_MAX_DELTA, names.PAIR_CHUNK_GAP_MAX_RATIO),
+    _Row("stall_count", names.PAIR_STALL_COUNT_DELTA, names.PAIR_STALL_COUNT_RATIO, whole=True),
+    _Row("input_tokens", names.PAIR_INPUT_TOKENS_DELTA, names.PAIR_INPUT_TOKENS_RATIO, whole=True),
+    _Row("output_tokens", names.PAIR_OUTPUT_TOKENS_DELTA, names.PAIR_OUTPUT_TOKENS_RATIO, whole=True),
+    _Row("cost", names.PAIR_COST_DELTA, names.PAIR_COST_RATIO),
+)
+
+FIGURES = frozenset({names.COST_AMOUNT, *(name for row in _CHANGES for name in (row.delta, row.ratio))})
+"""The attributes that are measured, and so differ from span to span."""
+
+
+def remarkable(comparison: Comparison, threshold: CompareThresholdSettings) -> bool:
+    """Return whether a pair whose two legs are here is worth a span; what cannot be compared says nothing by itself."""
+    if comparison.outcome != Outcome.MATCHED or False in comparison.matches.values():
+        return True
+    for change, factor in (
+        (comparison.duration, threshold.duration),
+        (comparison.time_to_first_chunk, threshold.time_to_first_chunk),
+    ):
+        if change is not None and abs(change.delta) > threshold.least_time and _beyond(change, factor):
+            return True
+    return any(
+        change is not None and _beyond(change, factor)
+        for change, factor in (
+            (comparison.input_tokens, threshold.tokens),
+            (comparison.output_tokens, threshold.tokens),
+            (comparison.cost, threshold.cost),
+        )
+    )
+
+
+def _beyond(change: Change, factor: float) -> bool:
+    """Of nothing, anything is more than so many times."""
+    low, high = sorted((change.live, change.shadow))
+    return high > low * factor
 
 
 def compare_span(live: Leg, shadow: Leg, comparison: Comparison, resource: Resource) -> ReadableSpan:
@@ -58,28 +112,12 @@ def _attributes(shadow: Leg, comparison: Comparison) -> dict[str, Value]:
         names.TARGET_NAME: shadow.target,
         names.PAIR_OUTCOME: str(comparison.outcome),
     }
-    _change(attributes, comparison.duration, delta=names.PAIR_DURATION_DELTA, ratio=names.PAIR_DURATION_RATIO)
-    _change(
-        attributes,
-        comparison.time_to_first_chunk,
-        delta=names.PAIR_TIME_TO_FIRST_CHUNK_DELTA,
-        ratio=names.PAIR_TIME_TO_FIRST_CHUNK_RATIO,
-    )
-    _change(
-        attributes,
-        comparison.input_tokens,
-        delta=names.PAIR_INPUT_TOKENS_DELTA,
-        ratio=names.PAIR_INPUT_TOKENS_RATIO,
-        whole=True,
-    )
-    _change(
-        attributes,
-        comparison.output_tokens,
-        delta=names.PAIR_OUTPUT_TOKENS_DELTA,
-        ratio=names.PAIR_OUTPUT_TOKENS_RATIO,
-        whole=True,
-    )
-    _change(attributes, comparison.cost, delta=names.PAIR_COST_DELTA, ratio=names.PAIR_COST_RATIO)
+    for field, delta, ratio, whole in _CHANGES:
+        change: Change | None = getattr(comparison, field)
+        if change is not None:
+            attributes[delta] = int(change.delta) if whole else float(change.delta)
+            if change.ratio is not None:
+                attributes[ratio] = float(change.ratio)
     if shadow.cost is not None:
         # The shadow's: what the processor priced stands on no leg's span. The live cost is this minus the
         # delta.
@@ -92,14 +130,7 @@ def _attributes(shadow: Leg, comparison: Comparison) -> dict[str, Value]:
         matches = comparison.matches.get(check)
         if matches is not None:
             attributes[name] = matches
+    if comparison.divergence is not None:
+        attributes[names.OUTPUT_DIVERGENCE_AT] = comparison.divergence.at
+        attributes[names.OUTPUT_DIVERGENCE_SHARE] = comparison.divergence.share
     return attributes
-
-
-def _change(
-    attributes: dict[str, Value], change: Change | None, *, delta: str, ratio: str, whole: bool = False
-) -> None:
-    if change is None:
-        return
-    attributes[delta] = int(change.delta) if whole else float(change.delta)
-    if change.ratio is not None:
-        attributes[ratio] = float(change.ratio)

@@ -9,74 +9,142 @@ tokens for "I do not know", are read as not said.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import MISSING
 from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError as ProtobufError
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, Metric
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from shadowmesh import names
 from shadowmesh.errors import DecodeError
 from shadowmesh.model import Leg
+from shadowmesh.processor.decode_aliases import end_of, resolve
+from shadowmesh.processor.decode_attributes import COST, FIELDS, GAPS, LEG, MOST_TEXT, NOTHING, Attributes
+from shadowmesh.processor.decode_records import Maker
 from shadowmesh.processor.funnel import FunnelPoint, FunnelSeries
-from shadowmesh.telemetry.attributes import LEG_KEYS, from_attributes
 
-# What one leg may make us hold. The pairing buffer is bounded in legs, and by this in bytes as well.
-_MOST_TEXT = 16 * 1024
-_MOST_ITEMS = 64
-
+# Eight times what SDKs let a span have.
+_MOST_ATTRIBUTES = 1024
 _ROLES = frozenset(names.Role)
-_NEVER_NEGATIVE = frozenset(
-    {
-        names.GEN_AI_USAGE_INPUT_TOKENS,
-        names.GEN_AI_USAGE_OUTPUT_TOKENS,
-        names.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS,
-        names.GEN_AI_USAGE_REASONING_OUTPUT_TOKENS,
-        names.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK,
-        names.STREAM_WRITE_STALL,
-        names.COST_AMOUNT,
-    }
+_NO_TRACE, _NO_SPAN = bytes(16), bytes(8)
+_ROLE, _PAIR_ID, _END, _STATUS, _FIELDS, _GAPS, _COST = (
+    LEG.place[name] for name in ("role", "pair_id", "end", "status", "fields", "chunk_gaps", "cost")
 )
+_TRACE_ID, _SPAN_ID, _PARENT, _STARTED, _ENDED = (
+    LEG.place[name] for name in ("trace_id", "span_id", "parent_span_id", "started_ns", "ended_ns")
+)
+_ROLE_KEY, _PAIR_KEY = names.ROLE.encode(), names.PAIR_ID.encode()
+
+
+class SpanView(NamedTuple):
+    """How the messages of the OTLP view are made from bytes; each raises protobuf's DecodeError."""
+
+    request: Callable[[bytes], Any]
+    span: Callable[[bytes], Any]
+    attribute: Callable[[bytes], Any]
 
 
 class Spans(NamedTuple):
-    """What one trace request holds; ``reason`` says why the first rejected span can never be a leg."""
+    """
+    What one trace request holds; ``reason`` says why the first rejected span can never be a leg.
+
+    ``sizes`` are the bytes on the wire of each leg, without the attributes that no leg has.
+    """
 
     legs: list[Leg]
     ignored: int
     rejected: int
     reason: str
+    sizes: list[int]
 
 
-def decode_spans(data: bytes) -> Spans:
-    """
-    Return the legs in the bytes of an ``ExportTraceServiceRequest``.
+class SpanDecoder:
+    """Decodes trace requests, and remembers what they repeat."""
 
-    Raises:
-        DecodeError: the bytes are no such request.
-    """
-    request = ExportTraceServiceRequest()
-    _parse(request, data)
-    legs: list[Leg] = []
-    ignored = 0
-    reasons: list[str] = []
-    for resource in request.resource_spans:
-        for scope in resource.scope_spans:
-            for span in scope.spans:
-                try:
-                    leg = _leg(span)
-                except DecodeError as error:
-                    reasons.append(str(error))
-                    continue
-                if leg is None:
-                    ignored += 1
-                else:
-                    legs.append(leg)
-    return Spans(legs, ignored, len(reasons), reasons[0] if reasons else "")
+    def __init__(self, view: SpanView) -> None:
+        self._view = view
+        self._attributes = Attributes(view.attribute)
+
+    def decode(self, data: bytes) -> Spans:
+        """
+        Return the legs in the bytes of an ``ExportTraceServiceRequest``.
+
+        Raises:
+            DecodeError: the bytes are no such request.
+        """
+        legs: list[Leg] = []
+        sizes: list[int] = []
+        ignored = rejected = 0
+        reason = ""
+        for span in self._spans(data):
+            # Somebody else's, seen without looking into it; what has the keys in some other place is sorted out below.
+            if _ROLE_KEY not in span or _PAIR_KEY not in span:
+                ignored += 1
+                continue
+            try:
+                found = self._leg(span)
+            except DecodeError as error:
+                rejected += 1
+                reason = reason or str(error)
+                continue
+            if found is None:
+                ignored += 1
+            else:
+                legs.append(found[0])
+                sizes.append(found[1])
+        self._attributes.age(len(legs))
+        return Spans(legs, ignored, rejected, reason, sizes)
+
+    def _spans(self, data: bytes) -> Iterator[bytes]:
+        request = _parsed(self._view.request, data, "an ExportTraceServiceRequest")
+        for resource in request.resource_spans:
+            for scope in resource.scope_spans:
+                yield from scope.spans
+
+    def _leg(self, data: bytes) -> tuple[Leg, int] | None:
+        """Return the leg and its size, ``None`` for another's span; raise DecodeError for a leg that cannot be one."""
+        span = _parsed(self._view.span, data, "a span")
+        if len(span.attributes) > _MOST_ATTRIBUTES:
+            raise DecodeError(f"leg with more than {_MOST_ATTRIBUTES} attributes")
+        # In the order of decode_attributes.MAKERS, and behind them the aliases.
+        values, fields, gaps, cost = LEG.blank.copy(), FIELDS.blank.copy(), GAPS.blank.copy(), COST.blank.copy()
+        aliases: dict[str, Any] = {}
+        records: tuple[Any, ...] = (values, fields, gaps, cost, aliases)
+        known, read = self._attributes.known.get, self._attributes.read
+        size = len(data)
+        for attribute in span.attributes:
+            said = known(attribute) or read(attribute)
+            if said is NOTHING:
+                size -= len(attribute)
+            else:
+                record, place, value = said
+                records[record][place] = value
+        if values[_ROLE] is MISSING or values[_PAIR_ID] is MISSING:
+            return None
+        _refuse_impossible(span)
+        if size > MOST_TEXT and sum(map(_characters, (values, fields, cost, aliases.values()))) > MOST_TEXT:
+            raise DecodeError(f"leg with more than {MOST_TEXT} characters in its attributes")
+        if aliases:
+            _translate(aliases, values, fields, cost)
+        if values[_END] is MISSING:
+            values[_END] = end_of(values[_STATUS])
+        parent = span.parent_span_id
+        values[_TRACE_ID] = int.from_bytes(span.trace_id, "big")
+        values[_SPAN_ID] = int.from_bytes(span.span_id, "big")
+        values[_PARENT] = int.from_bytes(parent, "big") if _is_id(parent, _NO_SPAN) else 0
+        values[_STARTED], values[_ENDED] = span.start_time_unix_nano, span.end_time_unix_nano
+        values[_FIELDS] = FIELDS.make(fields)
+        values[_GAPS] = None if GAPS.missing(gaps) else GAPS.make(gaps)
+        values[_COST] = None if COST.missing(cost) else COST.make(cost)
+        if (field := LEG.missing(values)) is not None:
+            raise DecodeError(f"leg without {field}")
+        leg = LEG.make(values)
+        if leg.role not in _ROLES or not leg.pair_id or (leg.role == names.Role.SHADOW and not leg.target):
+            raise DecodeError("leg that is neither live nor the shadow of a target, or has no pair id")
+        return leg, size
 
 
 def decode_funnel(data: bytes) -> list[FunnelPoint]:
@@ -88,8 +156,7 @@ def decode_funnel(data: bytes) -> list[FunnelPoint]:
     Raises:
         DecodeError: the bytes are no such request.
     """
-    request = ExportMetricsServiceRequest()
-    _parse(request, data)
+    request = _parsed(ExportMetricsServiceRequest.FromString, data, "an ExportMetricsServiceRequest")
     points: list[FunnelPoint] = []
     for resource in request.resource_metrics:
         ours = [
@@ -104,81 +171,40 @@ def decode_funnel(data: bytes) -> list[FunnelPoint]:
     return points
 
 
-def _parse(request: ExportTraceServiceRequest | ExportMetricsServiceRequest, data: bytes) -> None:
+def _parsed(parse: Callable[[bytes], Any], data: bytes, what: str) -> Any:
     try:
-        request.ParseFromString(data)
+        return parse(data)
     except ProtobufError as error:
-        raise DecodeError(f"not an {type(request).__name__}") from error
+        raise DecodeError(f"not {what}") from error
 
 
-def _leg(span: Span) -> Leg | None:
-    """Return the leg, ``None`` for somebody else's span; raise DecodeError for a leg that cannot be one."""
-    values: dict[str, Any] = {}
-    for attribute in span.attributes:
-        key = attribute.key
-        if key in LEG_KEYS:
-            values[key] = attribute.value
-    if names.ROLE not in values or names.PAIR_ID not in values:
-        return None
-    if not _is_id(span.trace_id, 16) or not _is_id(span.span_id, 8):
+def _translate(aliases: dict[str, Any], values: list[Any], fields: list[Any], cost: list[Any]) -> None:
+    """Let the aliases say what the span's other attributes do not."""
+    records: dict[Maker[Any], list[Any]] = {LEG: values, FIELDS: fields, COST: cost}
+    said = {maker: maker.said(record) for maker, record in records.items()}
+    resolve(aliases, said[LEG], said[FIELDS], said[COST])
+    for maker, record in records.items():
+        maker.fill(record, said[maker])
+
+
+def _refuse_impossible(span: Any) -> None:
+    if not _is_id(span.trace_id, _NO_TRACE) or not _is_id(span.span_id, _NO_SPAN):
         raise DecodeError("leg without a valid trace id and span id")
     if span.end_time_unix_nano < span.start_time_unix_nano:
         raise DecodeError("leg that ends before it starts")
-    leg = from_attributes(
-        _leg_values(values),
-        trace_id=int.from_bytes(span.trace_id, "big"),
-        span_id=int.from_bytes(span.span_id, "big"),
-        parent_span_id=int.from_bytes(span.parent_span_id, "big") if _is_id(span.parent_span_id, 8) else 0,
-        started_ns=span.start_time_unix_nano,
-        ended_ns=span.end_time_unix_nano,
+
+
+def _characters(values: Iterable[Any]) -> int:
+    """Return how much text there is among these values."""
+    return sum(
+        len(value) if isinstance(value, str) else sum(map(len, value))
+        for value in values
+        if isinstance(value, (str, tuple))
     )
-    if leg.role not in _ROLES or not leg.pair_id or (leg.role == names.Role.SHADOW and not leg.target):
-        raise DecodeError("leg that is neither live nor the shadow of a target, or has no pair id")
-    return leg
 
 
-def _is_id(value: bytes, length: int) -> bool:
-    return len(value) == length and any(value)
-
-
-def _leg_values(raw: dict[str, AnyValue]) -> dict[str, Any]:
-    """Return the attributes as Python values, without the figures that cannot be meant."""
-    values: dict[str, Any] = {}
-    text = 0
-    # This loop is most of what a span costs, so the common kinds are spelled out.
-    for key, any_value in raw.items():
-        kind = any_value.WhichOneof("value")
-        value: Any
-        if kind == "string_value":
-            value = any_value.string_value
-            text += len(value)
-        elif kind == "int_value":
-            value = any_value.int_value
-            if value < 0 and key in _NEVER_NEGATIVE:
-                continue
-        elif kind == "double_value":
-            value = any_value.double_value
-            if not math.isfinite(value) or (value < 0 and key in _NEVER_NEGATIVE):
-                continue
-        elif kind == "array_value":
-            value = _texts(any_value.array_value)
-            text += sum(map(len, value))
-        elif kind is None:
-            continue
-        else:
-            # A bool, or what no leg has (bytes, maps): left as it is, to be refused by its type.
-            value = getattr(any_value, kind)
-        values[key] = value
-    if text > _MOST_TEXT:
-        raise DecodeError(f"leg with more than {_MOST_TEXT} characters in its attributes")
-    return values
-
-
-def _texts(array: ArrayValue) -> tuple[str, ...]:
-    items = array.values
-    if len(items) > _MOST_ITEMS or any(item.WhichOneof("value") != "string_value" for item in items):
-        raise DecodeError(f"list that is longer than {_MOST_ITEMS} or holds something else than strings")
-    return tuple(item.string_value for item in items)
+def _is_id(value: bytes, none: bytes) -> bool:
+    return len(value) == len(none) and value != none
 
 
 def _attributes(attributes: Iterable[KeyValue]) -> dict[str, AnyValue]:

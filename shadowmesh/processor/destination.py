@@ -10,8 +10,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from shadowmesh.processor.exporters import metric_sender, span_sender
 from shadowmesh.processor.forward import Forwarded, Forwarder
+from shadowmesh.processor.intake import Signal
+from shadowmesh.processor.otlp_services import SERVICES
 from shadowmesh.processor.outbox import Outbox
-from shadowmesh.processor.receiver import METRICS_EXPORT, TRACE_EXPORT
 from shadowmesh.processor.settings import ExportSettings, QueueSettings
 from shadowmesh.telemetry.faults import Faults
 
@@ -34,10 +35,11 @@ class Destination:
     def __init__(self, settings: ExportSettings, queue: QueueSettings, *, own: bool, faults: Faults) -> None:
         name = f"export to {settings.endpoint}"
         self._forwarded = {
-            method
-            for method, wanted in (
-                (TRACE_EXPORT, settings.forward_spans),
-                (METRICS_EXPORT, settings.forward_metrics),
+            signal
+            for signal, wanted in (
+                (Signal.TRACES, settings.forward_spans),
+                (Signal.METRICS, settings.forward_metrics),
+                (Signal.LOGS, settings.forward_logs),
             )
             if wanted
         }
@@ -80,10 +82,10 @@ class Destination:
         if self._spans is not None:
             self._spans.offer(span, _SPAN_BYTES)
 
-    def request(self, method: str, request: bytes) -> None:
+    def request(self, signal: Signal, request: bytes) -> None:
         """Pass a received request on, if this endpoint asked for its kind."""
-        if self._forward is not None and method in self._forwarded:
-            self._forward.offer(Forwarded(method, request), len(request))
+        if self._forward is not None and signal in self._forwarded:
+            self._forward.offer(Forwarded(SERVICES[signal].method, request), len(request))
 
     @property
     def wants_metrics(self) -> bool:

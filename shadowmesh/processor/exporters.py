@@ -17,6 +17,8 @@ from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 
+from shadowmesh.processor.compare_span import FIGURES
+
 if TYPE_CHECKING:
     from shadowmesh.processor.settings import ExportSettings
 
@@ -47,9 +49,9 @@ class ExporterSender(Generic[T]):
 
 def span_sender(settings: ExportSettings) -> ExporterSender[ReadableSpan]:
     """Return the sender of compare spans to this endpoint."""
-    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+    from shadowmesh.telemetry.otlp import PairSpanExporter
 
-    exporter = OTLPSpanExporter(**_options(settings))
+    exporter = PairSpanExporter(**_options(settings), passing=FIGURES)
     return ExporterSender(lambda spans: exporter.export(spans) is SpanExportResult.SUCCESS, exporter.shutdown)
 
 

@@ -1,7 +1,7 @@
 """
 The instruments of meter ``shadowmesh.processor``, as data: reference/otel.md §8.3, one row each.
 
-The two UpDownCounters of the pairing buffer hold no points of their own and are not here.
+:data:`OBSERVED` are those that hold no points of their own: somebody else keeps their one value.
 """
 
 from __future__ import annotations
@@ -34,28 +34,109 @@ class Instrument(NamedTuple):
 
     name: str
     unit: str
+    description: str
     attributes: tuple[str, ...]
     bounds: tuple[float, ...] | None = None
 
 
 INSTRUMENTS = (
-    Instrument(names.METRIC_CALL_DURATION, "s", (*_LEG, names.ERROR_TYPE, names.RPC_RESPONSE_STATUS_CODE), _DURATION),
-    Instrument(names.METRIC_CALL_TIME_TO_FIRST_CHUNK, "s", _LEG, _FIRST_CHUNK),
-    Instrument(names.METRIC_CALL_TIME_PER_OUTPUT_TOKEN, "s", _LEG, _PER_TOKEN),
-    Instrument(names.METRIC_CALL_OUTPUT_RATE, "{token}/s", _LEG, _RATE),
-    Instrument(names.METRIC_CALL_TOKENS, "{token}", (*_LEG, names.GEN_AI_TOKEN_TYPE)),
-    Instrument(names.METRIC_CALL_COST, "{currency}", (*_LEG, names.COST_CURRENCY, names.COST_SOURCE)),
-    Instrument(names.METRIC_PAIRS, "{pair}", (*COMMON, names.PAIR_OUTCOME)),
-    Instrument(names.PAIR_DURATION_RATIO, "1", COMMON, _RATIO),
-    Instrument(names.PAIR_TIME_TO_FIRST_CHUNK_RATIO, "1", COMMON, _RATIO),
-    Instrument(names.PAIR_OUTPUT_TOKENS_RATIO, "1", COMMON, _RATIO),
-    Instrument(names.PAIR_COST_RATIO, "1", COMMON, _RATIO),
-    Instrument(names.PAIR_DURATION_DELTA, "s", _DIRECTED, _TIME_DELTA),
-    Instrument(names.PAIR_TIME_TO_FIRST_CHUNK_DELTA, "s", _DIRECTED, _TIME_DELTA),
-    Instrument(names.PAIR_INPUT_TOKENS_DELTA, "{token}", _DIRECTED, _TOKEN_DELTA),
-    Instrument(names.PAIR_OUTPUT_TOKENS_DELTA, "{token}", _DIRECTED, _TOKEN_DELTA),
-    Instrument(names.PAIR_COST_DELTA, "{currency}", (*_DIRECTED, names.COST_CURRENCY), _COST_DELTA),
-    Instrument(names.METRIC_PAIR_CHECKS, "{check}", (*COMMON, names.CHECK_NAME, names.CHECK_RESULT)),
-    Instrument(names.METRIC_PAIR_LAG, "s", COMMON, _LAG),
-    Instrument(names.METRIC_PAIRING_SPANS, "{span}", (names.SPAN_OUTCOME,)),
+    Instrument(
+        names.METRIC_CALL_DURATION,
+        "s",
+        "Duration of a call, less what a slow client stalled",
+        (*_LEG, names.ERROR_TYPE, names.RPC_RESPONSE_STATUS_CODE),
+        _DURATION,
+    ),
+    Instrument(
+        names.METRIC_CALL_TIME_TO_FIRST_CHUNK,
+        "s",
+        "Time to the first chunk of a stream that succeeded",
+        _LEG,
+        _FIRST_CHUNK,
+    ),
+    Instrument(
+        names.METRIC_CALL_TIME_PER_OUTPUT_TOKEN,
+        "s",
+        "Time for each output token after the first chunk",
+        _LEG,
+        _PER_TOKEN,
+    ),
+    Instrument(
+        names.METRIC_CALL_OUTPUT_RATE, "{token}/s", "Output tokens a second, after the first chunk", _LEG, _RATE
+    ),
+    Instrument(names.METRIC_CALL_TOKENS, "{token}", "Tokens of calls", (*_LEG, names.GEN_AI_TOKEN_TYPE)),
+    Instrument(
+        names.METRIC_CALL_COST,
+        "{currency}",
+        "Cost of calls, not to be added up over currencies",
+        (*_LEG, names.COST_CURRENCY, names.COST_SOURCE),
+    ),
+    Instrument(names.METRIC_PAIRS, "{pair}", "Pairs by their outcome", (*COMMON, names.PAIR_OUTCOME)),
+    Instrument(names.PAIR_DURATION_RATIO, "1", "Duration of the shadow over that of the live call", COMMON, _RATIO),
+    Instrument(
+        names.PAIR_TIME_TO_FIRST_CHUNK_RATIO,
+        "1",
+        "Time to the first chunk of the shadow over that of the live call",
+        COMMON,
+        _RATIO,
+    ),
+    Instrument(
+        names.PAIR_OUTPUT_TOKENS_RATIO, "1", "Output tokens of the shadow over those of the live call", COMMON, _RATIO
+    ),
+    Instrument(names.PAIR_COST_RATIO, "1", "Cost of the shadow over that of the live call", COMMON, _RATIO),
+    Instrument(names.PAIR_DURATION_DELTA, "s", "Difference of the durations, without its sign", _DIRECTED, _TIME_DELTA),
+    Instrument(
+        names.PAIR_TIME_TO_FIRST_CHUNK_DELTA,
+        "s",
+        "Difference of the times to the first chunk, without its sign",
+        _DIRECTED,
+        _TIME_DELTA,
+    ),
+    Instrument(
+        names.PAIR_INPUT_TOKENS_DELTA,
+        "{token}",
+        "Difference of the input tokens, without its sign",
+        _DIRECTED,
+        _TOKEN_DELTA,
+    ),
+    Instrument(
+        names.PAIR_OUTPUT_TOKENS_DELTA,
+        "{token}",
+        "Difference of the output tokens, without its sign",
+        _DIRECTED,
+        _TOKEN_DELTA,
+    ),
+    Instrument(
+        names.PAIR_COST_DELTA,
+        "{currency}",
+        "Difference of the costs, without its sign",
+        (*_DIRECTED, names.COST_CURRENCY),
+        _COST_DELTA,
+    ),
+    Instrument(
+        names.METRIC_PAIR_CHECKS,
+        "{check}",
+        "Checks of pairs by their result",
+        (*COMMON, names.CHECK_NAME, names.CHECK_RESULT),
+    ),
+    Instrument(names.METRIC_PAIR_LAG, "s", "Time from the end of the later leg to pairing", COMMON, _LAG),
+    Instrument(names.METRIC_PAIRING_SPANS, "{span}", "Received spans by what became of them", (names.SPAN_OUTCOME,)),
+    Instrument(names.METRIC_PAIRING_SPLITS, "{pair}", "Pairs of which two processors stored a half each", ()),
 )
+
+
+class Observed(NamedTuple):
+    """An UpDownCounter, or when monotonic a counter, without attributes."""
+
+    unit: str
+    description: str
+    monotonic: bool = False
+
+
+OBSERVED = {
+    names.METRIC_PAIRING_BUFFER_SIZE: Observed("{span}", "Legs that wait for others"),
+    names.METRIC_PAIRING_BUFFER_CAPACITY: Observed("{span}", "Legs that may wait"),
+    names.METRIC_JOURNAL_SIZE: Observed("By", "What the journal takes on the disk"),
+    names.METRIC_STORE_WAITING: Observed("{record}", "Records that wait to be stored"),
+    names.METRIC_STORE_REFUSED: Observed("{record}", "Records that the store refused for good", monotonic=True),
+}

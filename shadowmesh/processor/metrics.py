@@ -8,26 +8,49 @@ over targets counts it n times. Shed legs never ran and have no figures; an evic
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Any
 
 from opentelemetry.sdk.metrics.export import Metric
 
 from shadowmesh import names
 from shadowmesh.compare.comparison import succeeded
+from shadowmesh.compare.pace import pace_of
 from shadowmesh.model import Change, Comparison, Leg, Pair
-from shadowmesh.names import CallEnd, CheckResult, Direction, Outcome, Role, SpanOutcome, TokenType
-from shadowmesh.processor.accumulators import Counter, Instrument, Values, up_down
+from shadowmesh.names import CallEnd, CheckResult, CostSource, Direction, Outcome, Role, SpanOutcome, TokenType
+from shadowmesh.processor.accumulators import Counter, Instrument, Values, observed
+from shadowmesh.processor.decode_aliases import STATUSES
 from shadowmesh.processor.exponential import ExponentialBucketHistogram
-from shadowmesh.processor.histograms import BoundedHistogram, Example, HistogramInstrument
-from shadowmesh.processor.instruments import INSTRUMENTS
+from shadowmesh.processor.histograms import BoundedHistogram, Example
+from shadowmesh.processor.instruments import INSTRUMENTS, OBSERVED
+from shadowmesh.processor.points import KnownPoints, Points
 from shadowmesh.telemetry.attributes import error_type
 
 _LONGEST_VALUE = 256
-_REMEMBERED_LABELS = 2000
-_RESULTS = {True: CheckResult.MATCH, False: CheckResult.MISMATCH, None: CheckResult.NOT_COMPARABLE}
+_CURRENCY = re.compile("[A-Z]{3}")
+_SOURCES = frozenset(CostSource)
+_LIVE, _SHADOW = Role.LIVE.value, Role.SHADOW.value
+_MORE, _LESS, _SAME = Direction.INCREASE.value, Direction.DECREASE.value, Direction.NONE.value
+_RESULTS = {
+    True: CheckResult.MATCH.value,
+    False: CheckResult.MISMATCH.value,
+    None: CheckResult.NOT_COMPARABLE.value,
+}
+# The keys of points that have no further values, made once.
+_LAG = (names.METRIC_PAIR_LAG,)
+_FIRST_CHUNK = (names.METRIC_CALL_TIME_TO_FIRST_CHUNK,)
+_PER_TOKEN = (names.METRIC_CALL_TIME_PER_OUTPUT_TOKEN,)
+_RATE = (names.METRIC_CALL_OUTPUT_RATE,)
+_INPUT = (names.METRIC_CALL_TOKENS, TokenType.INPUT.value)
+_OUTPUT = (names.METRIC_CALL_TOKENS, TokenType.OUTPUT.value)
+_DURATION_RATIO = (names.PAIR_DURATION_RATIO,)
+_FIRST_CHUNK_RATIO = (names.PAIR_TIME_TO_FIRST_CHUNK_RATIO,)
+_OUTPUT_RATIO = (names.PAIR_OUTPUT_TOKENS_RATIO,)
+_COST_RATIO = (names.PAIR_COST_RATIO,)
 
 
 class PairMetrics:
@@ -50,28 +73,33 @@ class PairMetrics:
         models: Sequence[str] = (),
         exponential: bool = False,
     ) -> None:
-        self._started_ns = started_ns
+        self._started_ns = self._observed_since_ns = started_ns
         self._methods = tuple(methods)
         self._models = tuple(models)
-        self._labels: dict[tuple[str, str, str, str | None], Values] = {}
         self._counters: dict[str, Counter] = {}
-        self._histograms: dict[str, HistogramInstrument] = {}
-        for name, unit, attributes, bounds in INSTRUMENTS:
+        self._instruments: dict[str, Instrument[Any]] = {}
+        for name, unit, description, attributes, bounds in INSTRUMENTS:
+            about: dict[str, Any] = {"limit": limit, "description": description}
             if bounds is None:
-                self._counters[name] = Counter(name, unit, attributes, limit=limit)
+                self._instruments[name] = self._counters[name] = Counter(name, unit, attributes, **about)
             elif exponential:
-                self._histograms[name] = ExponentialBucketHistogram(name, unit, attributes, limit=limit)
+                self._instruments[name] = ExponentialBucketHistogram(name, unit, attributes, **about)
             else:
-                self._histograms[name] = BoundedHistogram(name, unit, attributes, bounds, limit=limit)
+                self._instruments[name] = BoundedHistogram(name, unit, attributes, bounds, **about)
+        self._known = KnownPoints(self._instruments)
 
     def spans(self, outcome: SpanOutcome, count: int = 1) -> None:
         """Count received spans by what became of them."""
-        self._counters[names.METRIC_PAIRING_SPANS].add((outcome,), count)
+        self._counters[names.METRIC_PAIRING_SPANS].add((outcome.value,), count)
+
+    def split(self, count: int = 1) -> None:
+        """Count pairs of which two processors stored a half each."""
+        self._counters[names.METRIC_PAIRING_SPLITS].add((), count)
 
     def received(self) -> dict[str, int]:
         """Return all received spans by what became of them."""
         sums = self._counters[names.METRIC_PAIRING_SPANS].sums()
-        return {outcome.value: int(sums.get((outcome,), 0)) for outcome in SpanOutcome}
+        return {outcome.value: int(sums.get((outcome.value,), 0)) for outcome in SpanOutcome}
 
     def pair(self, pair: Pair, comparison: Comparison, now_ns: int) -> None:
         """Record the end of a pair; ``now_ns`` is the wall clock."""
@@ -79,26 +107,61 @@ class PairMetrics:
         leg = live or shadow
         if leg is None:
             return
-        common = self._common(pair.target, leg)
-        self._counters[names.METRIC_PAIRS].add((*common, comparison.outcome), 1)
+        points = self._of_pair(pair.target, leg)
+        points[names.METRIC_PAIRS, comparison.outcome].add(1)
         if comparison.outcome == Outcome.EVICTED:
             return
+        example = Example(leg.ended_ns, leg.trace_id, leg.span_id)
         if live is not None:
-            self._leg(common, Role.LIVE, live)
+            self._leg(_LIVE, pair.target, live, example)
         if shadow is not None:
-            self._leg(common, Role.SHADOW, shadow)
-        if live is not None and shadow is not None:
             # The shadow's span is the way into the trace that has both legs.
-            self._both(common, comparison, max(live.ended_ns, shadow.ended_ns), now_ns, _example(shadow))
+            example = Example(shadow.ended_ns, shadow.trace_id, shadow.span_id)
+            self._leg(_SHADOW, pair.target, shadow, example)
+        if live is not None and shadow is not None:
+            # The clocks of two hosts may disagree; a pair is never complete before its legs.
+            lag = max(now_ns - max(live.ended_ns, shadow.ended_ns), 0) / 1e9
+            points[_LAG].record(lag, example)
+            _compared(points, comparison, example)
 
-    def collect(self, at_ns: int, *, buffered: int, capacity: int) -> list[Metric]:
-        """Return every metric as of the wall clock ``at_ns``, with the state of the pairing buffer."""
-        started = self._started_ns
-        collected = [instrument.collect(started, at_ns) for instrument in self._instruments.values()]
+    def collect(
+        self,
+        at_ns: int,
+        *,
+        buffered: int,
+        capacity: int,
+        gauges: Mapping[str, float] | None = None,
+        again: bool = False,
+    ) -> list[Metric]:
+        """
+        Return every metric as of the wall clock ``at_ns``, with the state of the pairing buffer.
+
+        Args:
+            gauges: what others keep, by its name in :data:`~shadowmesh.processor.instruments.OBSERVED`.
+            again: for a scrape: with the last example of each bucket, whether it was given out before or not.
+        """
+        values = {
+            names.METRIC_PAIRING_BUFFER_SIZE: buffered,
+            names.METRIC_PAIRING_BUFFER_CAPACITY: capacity,
+            **(gauges or {}),
+        }
+        collected = [one.collect(self._started_ns, at_ns, again=again) for one in self._instruments.values()]
         return [
             *(metric for metric in collected if metric.data.data_points),
-            up_down(names.METRIC_PAIRING_BUFFER_SIZE, "{span}", buffered, started, at_ns),
-            up_down(names.METRIC_PAIRING_BUFFER_CAPACITY, "{span}", capacity, started, at_ns),
+            # These begin anew with each process, whatever was restored.
+            *(
+                observed(
+                    name,
+                    one.unit,
+                    values[name],
+                    self._observed_since_ns,
+                    at_ns,
+                    monotonic=one.monotonic,
+                    description=one.description,
+                )
+                for name, one in OBSERVED.items()
+                if name in values
+            ),
         ]
 
     def state(self) -> dict[str, Any]:
@@ -117,98 +180,94 @@ class PairMetrics:
         """
         self._started_ns = int(state["started_ns"])
         held = state["instruments"]
+        self._known.forget()
         for name, instrument in self._instruments.items():
             if name in held:
                 with suppress(TypeError, ValueError, KeyError, IndexError):
                     instrument.restore(held[name])
 
-    @property
-    def _instruments(self) -> dict[str, Instrument]:
-        return {**self._counters, **self._histograms}
+    def _of_pair(self, target: str, leg: Leg) -> Points:
+        key = (leg.experiment, target, leg.method, leg.fields.operation)
+        return self._known.get(key, lambda: self._common(target, leg))
+
+    def _of_leg(self, role: str, target: str, leg: Leg) -> Points:
+        model = leg.fields.request_model if self._models else None
+        key = (leg.experiment, target, leg.method, leg.fields.operation, role, model)
+
+        def values() -> Values:
+            return (*self._common(target, leg), None if model is None else _allowed(model, self._models), role)
+
+        return self._known.get(key, values)
 
     def _common(self, target: str, leg: Leg) -> Values:
-        key = (leg.experiment, target, leg.method, leg.fields.operation)
-        values = self._labels.get(key)
-        if values is None:
-            if len(self._labels) >= _REMEMBERED_LABELS:
-                self._labels.clear()
-            values = self._labels[key] = (
-                _label(leg.experiment),
-                _label(target),
-                _allowed(leg.method, self._methods),
-                None if leg.fields.operation is None else _label(leg.fields.operation),
-            )
-        return values
+        operation = leg.fields.operation
+        return (
+            _label(leg.experiment),
+            _label(target),
+            _allowed(leg.method, self._methods),
+            None if operation is None else _label(operation),
+        )
 
-    def _leg(self, common: Values, role: Role, leg: Leg) -> None:
+    def _leg(self, role: str, target: str, leg: Leg, example: Example) -> None:
         if leg.end == CallEnd.SHED:
             return
-        model = leg.fields.request_model if self._models else None
-        side = (*common, None if model is None else _allowed(model, self._models), role.value)
-        example = _example(leg)
-        self._histograms[names.METRIC_CALL_DURATION].record((*side, error_type(leg), leg.status), leg.duration, example)
-        if succeeded(leg):
-            self._speed(side, leg, example)
-        tokens = self._counters[names.METRIC_CALL_TOKENS]
-        if leg.fields.input_tokens is not None:
-            tokens.add((*side, TokenType.INPUT.value), leg.fields.input_tokens)
-        if leg.fields.output_tokens is not None:
-            tokens.add((*side, TokenType.OUTPUT.value), leg.fields.output_tokens)
-        cost = leg.cost
-        if cost is not None:
-            self._counters[names.METRIC_CALL_COST].add((*side, cost.currency, cost.source), float(cost.amount))
-
-    def _speed(self, side: Values, leg: Leg, example: Example) -> None:
-        first, tokens = leg.time_to_first_chunk, leg.fields.output_tokens
-        if first is None:
-            return
-        self._histograms[names.METRIC_CALL_TIME_TO_FIRST_CHUNK].record(side, first, example)
-        generating = leg.duration - first
-        if tokens is not None and tokens > 1 and generating > 0:
-            self._histograms[names.METRIC_CALL_TIME_PER_OUTPUT_TOKEN].record(side, generating / (tokens - 1), example)
-            self._histograms[names.METRIC_CALL_OUTPUT_RATE].record(side, tokens / generating, example)
-
-    def _both(self, common: Values, comparison: Comparison, ended_ns: int, now_ns: int, example: Example) -> None:
-        # The clocks of two hosts may disagree; a pair is never complete before its legs.
-        lag = max(now_ns - ended_ns, 0) / 1e9
-        self._histograms[names.METRIC_PAIR_LAG].record(common, lag, example)
-        checks = self._counters[names.METRIC_PAIR_CHECKS]
-        for check, equal in comparison.matches.items():
-            checks.add((*common, check, _RESULTS[equal]), 1)
-        for change, delta, ratio in (
-            (comparison.duration, names.PAIR_DURATION_DELTA, names.PAIR_DURATION_RATIO),
-            (
-                comparison.time_to_first_chunk,
-                names.PAIR_TIME_TO_FIRST_CHUNK_DELTA,
-                names.PAIR_TIME_TO_FIRST_CHUNK_RATIO,
-            ),
-            (comparison.input_tokens, names.PAIR_INPUT_TOKENS_DELTA, None),
-            (comparison.output_tokens, names.PAIR_OUTPUT_TOKENS_DELTA, names.PAIR_OUTPUT_TOKENS_RATIO),
-        ):
-            if change is not None:
-                self._delta(delta, (*common, _direction(change)), change, example)
-                self._ratio(ratio, common, change, example)
-        cost = comparison.cost
-        if cost is not None:
-            self._delta(names.PAIR_COST_DELTA, (*common, _direction(cost), comparison.currency), cost, example)
-            self._ratio(names.PAIR_COST_RATIO, common, cost, example)
-
-    def _delta(self, name: str, values: Values, change: Change, example: Example) -> None:
-        self._histograms[name].record(values, abs(change.delta), example)
-
-    def _ratio(self, name: str | None, common: Values, change: Change, example: Example) -> None:
-        if name is not None and change.ratio is not None:
-            self._histograms[name].record(common, change.ratio, example)
+        points, fields = self._of_leg(role, target, leg), leg.fields
+        duration = names.METRIC_CALL_DURATION, _status(error_type(leg)), _status(leg.status)
+        points[duration].record(leg.duration, example)
+        if leg.time_to_first_chunk is not None and succeeded(leg):
+            points[_FIRST_CHUNK].record(leg.time_to_first_chunk, example)
+            pace = pace_of(leg)
+            if pace is not None:
+                points[_PER_TOKEN].record(pace.per_token, example)
+                points[_RATE].record(pace.rate, example)
+        if fields.input_tokens is not None:
+            points[_INPUT].add(fields.input_tokens)
+        if fields.output_tokens is not None:
+            points[_OUTPUT].add(fields.output_tokens)
+        if leg.cost is not None:
+            points[names.METRIC_CALL_COST, *_money(leg.cost.currency, leg.cost.source)].add(float(leg.cost.amount))
 
 
-def _example(leg: Leg) -> Example:
-    return Example(leg.ended_ns, leg.trace_id, leg.span_id)
+def _compared(points: Points, comparison: Comparison, example: Example) -> None:
+    """Record what the two legs of a pair showed beside each other."""
+    for check, equal in comparison.matches.items():
+        points[names.METRIC_PAIR_CHECKS, check, _RESULTS[equal]].add(1)
+    for change, delta, ratio in (
+        (comparison.duration, names.PAIR_DURATION_DELTA, _DURATION_RATIO),
+        (comparison.time_to_first_chunk, names.PAIR_TIME_TO_FIRST_CHUNK_DELTA, _FIRST_CHUNK_RATIO),
+        (comparison.input_tokens, names.PAIR_INPUT_TOKENS_DELTA, None),
+        (comparison.output_tokens, names.PAIR_OUTPUT_TOKENS_DELTA, _OUTPUT_RATIO),
+    ):
+        if change is not None:
+            points[delta, _direction(change)].record(abs(change.delta), example)
+            if ratio is not None and change.ratio is not None:
+                points[ratio].record(change.ratio, example)
+    cost = comparison.cost
+    if cost is not None:
+        money = _currency(comparison.currency)
+        points[names.PAIR_COST_DELTA, _direction(cost), money].record(abs(cost.delta), example)
+        if cost.ratio is not None:
+            points[_COST_RATIO].record(cost.ratio, example)
+
+
+def _status(text: str | None) -> str | None:
+    return text if text is None or text in STATUSES else names.OTHER
 
 
 def _direction(change: Change) -> str:
     if change.delta > 0:
-        return Direction.INCREASE.value
-    return Direction.DECREASE.value if change.delta < 0 else Direction.NONE.value
+        return _MORE
+    return _LESS if change.delta < 0 else _SAME
+
+
+@lru_cache(maxsize=256)
+def _money(currency: str, source: str) -> tuple[str, str]:
+    return _currency(currency), source if source in _SOURCES else names.OTHER
+
+
+def _currency(code: str | None) -> str:
+    """Return a code that has the form of ISO 4217; senders may write what they like."""
+    return code if code is not None and _CURRENCY.fullmatch(code) else names.OTHER
 
 
 def _label(value: str) -> str:

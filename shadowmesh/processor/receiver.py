@@ -1,142 +1,182 @@
 """
-OTLP over gRPC, as a server: raw bytes to a handler, and OTLP's own answers.
+Both ports, and what they share: OTLP over gRPC and over HTTP in front of one intake, and the health of what is behind.
 
-The handlers get bytes, not messages: a deserialiser that fails makes gRPC answer UNKNOWN, and bytes that do
-not parse are INVALID_ARGUMENT. A request that was answered with OK has been taken in.
+A request that was answered with success has been taken in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-import grpc
-import grpc.aio
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
-
-from shadowmesh.errors import DecodeError, StartError
+from shadowmesh.errors import StartError
+from shadowmesh.processor.intake import Intake
+from shadowmesh.processor.otlp_grpc import GrpcServer
+from shadowmesh.processor.otlp_services import SERVICES
+from shadowmesh.processor.reception import Reception, Requests
+from shadowmesh.processor.server_tls import ServerTls
+from shadowmesh.processor.settings import ProcessorSettings
+from shadowmesh.processor.tokens import BearerTokens
 from shadowmesh.telemetry.faults import Faults
 
-TRACE_EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-METRICS_EXPORT = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
+if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
 
+    from shadowmesh.processor.health import GrpcHealth, Ready
+    from shadowmesh.processor.http_server import HttpServer
+    from shadowmesh.processor.otlp_http import OtlpHttp
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """Items of a request that can never be accepted, and why; all others were accepted."""
-
-    count: int
-    reason: str
-
-
-Handler = Callable[[bytes], Rejected | None]
-"""Takes one request in, on the event loop's thread.
-
-Raises:
-    DecodeError: the bytes do not parse.
-"""
-
-
-@dataclass(slots=True)
-class Requests:
-    """How many requests were answered, by answer."""
-
-    accepted: int = 0
-    invalid: int = 0
-    failed: int = 0
+_LOOK_SECONDS = 1.0
+# For answers that are on their way when everything is closed.
+_PARTING_SECONDS = 0.5
 
 
 class Receiver:
-    """One listening port for traces and metrics."""
+    """
+    The ports of a processor. ``drain`` and ``close`` are safe before ``start`` and more than once.
+
+    Args:
+        ready: says why the processor behind it wants no requests.
+        routes: further routes of the HTTP port.
+        clock: monotonic, nanoseconds.
+
+    Attributes:
+        port: of OTLP/gRPC, 0 while it does not listen.
+        http_port: of OTLP/HTTP, 0 while it does not listen.
+    """
 
     def __init__(
         self,
-        listen: str,
+        settings: ProcessorSettings,
+        intake: Intake,
         *,
-        on_traces: Handler,
-        on_metrics: Handler,
-        max_message_bytes: int = 16 * 1024 * 1024,
+        ready: Ready = lambda: None,
+        routes: Sequence[BaseRoute] = (),
         faults: Faults | None = None,
+        clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        self.requests = Requests()
+        self.port = 0
+        self.http_port = 0
+        self._settings = settings
         self._faults = faults or Faults()
-        self._listen = listen
-        self._handlers = {
-            TRACE_EXPORT: self._export(on_traces, _trace_response),
-            METRICS_EXPORT: self._export(on_metrics, _metrics_response),
-        }
-        self._max_message_bytes = max_message_bytes
-        self._server: grpc.aio.Server | None = None
+        self._ready = ready
+        self._routes = routes
+        self._clock = clock
+        self._reception = Reception(intake, limits=settings.limits, faults=self._faults)
+        self._grpc: GrpcServer | None = None
+        self._http: HttpServer | None = None
+        self._otlp_http: OtlpHttp | None = None
+        self._health: GrpcHealth | None = None
+        self._looking: asyncio.Task[None] | None = None
 
-    async def start(self) -> int:
+    @property
+    def requests(self) -> Requests:
+        """How many requests were answered, by answer."""
+        return self._reception.requests
+
+    def knows(self, authorization: Sequence[str]) -> bool:
+        """Return whether somebody with these ``authorization`` headers may send, and so may look."""
+        tokens = self._reception.tokens
+        return tokens is None or tokens.know(authorization)
+
+    async def start(self) -> None:
         """
-        Listen and return the port.
+        Listen.
 
         Raises:
-            StartError: the address cannot be listened on.
+            StartError: an address cannot be listened on, a file of ``tls`` or ``bearer_token`` cannot be used, or a
+                package is missing.
         """
-        server = grpc.aio.server(
-            options=[
-                # Without this a second processor on the same port takes half of the requests, unnoticed.
-                ("grpc.so_reuseport", 0),
-                ("grpc.max_receive_message_length", self._max_message_bytes),
-            ]
-        )
-        server.add_generic_rpc_handlers([_Methods(self._handlers)])
+        settings = self._settings
+        tls = None if settings.tls is None else ServerTls(settings.tls)
+        if settings.bearer_token is not None:
+            self._reception.tokens = BearerTokens(settings.bearer_token, clock=self._clock, faults=self._faults)
+        self._reception.draining = False
         try:
-            port = server.add_insecure_port(self._listen)
-        except RuntimeError as error:
-            raise StartError(f"cannot listen on {self._listen}: is the port taken?") from error
-        await server.start()
-        self._server = server
-        return port
+            self._health = _grpc_health(self._why_not)
+            self._grpc = GrpcServer(
+                self._reception,
+                listen=settings.listen,
+                most=settings.max_message_bytes,
+                limits=settings.limits,
+                tls=tls,
+                add_services=self._health.add_to,
+            )
+            self.port = await self._grpc.start()
+            if settings.http_listen is not None:
+                self._http = self._http_server(settings.http_listen, tls)
+                self.http_port = await self._http.start()
+        except BaseException:
+            await self.close()
+            raise
+        self._looking = asyncio.create_task(self._look(self._health, tls))
 
-    async def stop(self, grace: float) -> None:
-        """Accept nothing new and wait ``grace`` seconds for what is under way."""
-        server, self._server = self._server, None
-        if server is not None:
-            await server.stop(grace)
+    async def drain(self, grace: float) -> None:
+        """
+        Refuse what comes from now on, and wait ``grace`` seconds for what is being taken in.
 
-    def _export(
-        self, handler: Handler, response: Callable[[Rejected | None], bytes]
-    ) -> grpc.RpcMethodHandler[bytes, bytes]:
-        async def export(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+        The ports stay open until ``close``: senders are told to come again, and probes that we are not ready.
+        """
+        self._reception.draining = True
+        if self._health is not None:
+            await self._health.refresh()
+        await self._reception.drain(grace)
+
+    async def close(self) -> None:
+        """End at once; what is still being taken in is cancelled, and its senders keep it."""
+        looking, self._looking = self._looking, None
+        if looking is not None:
+            looking.cancel()
+        self._health = None
+        await self._reception.close()
+        grpc_server, self._grpc = self._grpc, None
+        http_server, self._http = self._http, None
+        self.port = self.http_port = 0
+        if http_server is not None:
+            await http_server.stop(_PARTING_SECONDS)
+        otlp_http, self._otlp_http = self._otlp_http, None
+        if otlp_http is not None:
+            otlp_http.close()
+        if grpc_server is not None:
+            await grpc_server.stop(_PARTING_SECONDS)
+
+    def _why_not(self) -> str | None:
+        return "draining" if self._reception.draining else self._ready()
+
+    async def _look(self, health: GrpcHealth, tls: ServerTls | None) -> None:
+        """Tell those who watch our health what nobody else would, and see to the certificate."""
+        while True:
             try:
-                rejected = handler(request)
-            except DecodeError as error:
-                self.requests.invalid += 1
-                self._faults.report("receiver", "a request that is no OTLP, refused")
-                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-            except Exception as error:  # noqa: BLE001 - the one boundary: the sender must learn that it failed
-                self.requests.failed += 1
-                self._faults.report("receiver", error)
-                await context.abort(grpc.StatusCode.INTERNAL, "the request could not be taken in")
-            self.requests.accepted += 1
-            return response(rejected)
+                if tls is not None:
+                    tls.refresh()
+            except StartError as error:
+                self._faults.report("certificate", error)
+            try:
+                await health.refresh()
+            except Exception as error:  # noqa: BLE001 - the one boundary: the next look may succeed
+                self._faults.report("health", error)
+            await asyncio.sleep(_LOOK_SECONDS)
 
-        return grpc.unary_unary_rpc_method_handler(export)
+    def _http_server(self, listen: str, tls: ServerTls | None) -> HttpServer:
+        from starlette.routing import Router
 
+        from shadowmesh.processor.health import health_routes
+        from shadowmesh.processor.http_server import HttpServer
+        from shadowmesh.processor.otlp_http import OtlpHttp
 
-class _Methods(grpc.GenericRpcHandler):
-    def __init__(self, handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]]) -> None:
-        self._handlers = handlers
-
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes] | None:
-        return self._handlers.get(handler_call_details.method)
-
-
-def _trace_response(rejected: Rejected | None) -> bytes:
-    response = ExportTraceServiceResponse()
-    if rejected is not None:
-        response.partial_success.rejected_spans = rejected.count
-        response.partial_success.error_message = rejected.reason
-    return response.SerializeToString()
+        limits = self._settings.limits
+        self._otlp_http = OtlpHttp(self._reception, most=self._settings.max_message_bytes, limits=limits)
+        routes = [*health_routes(self._why_not), *self._routes]
+        app = Router(routes, redirect_slashes=False, default=self._otlp_http)
+        return HttpServer(app, listen=listen, limits=limits, tls=tls)
 
 
-def _metrics_response(rejected: Rejected | None) -> bytes:
-    response = ExportMetricsServiceResponse()
-    if rejected is not None:
-        response.partial_success.rejected_data_points = rejected.count
-        response.partial_success.error_message = rejected.reason
-    return response.SerializeToString()
+def _grpc_health(ready: Ready) -> GrpcHealth:
+    try:
+        from shadowmesh.processor.health import GrpcHealth
+    except ImportError as error:
+        raise StartError(f"{error.name} is missing: pip install 'shadowmesh[processor]'") from error
+    services = tuple(service.method.split("/")[1] for service in SERVICES.values())
+    return GrpcHealth(ready, services)

@@ -1,27 +1,34 @@
-"""The running processor: a receiver in front of the pipeline, endpoints behind it, and the clock of the windows."""
+"""The running processor: receivers in front, journal, pipeline and store behind them, endpoints, and clocks."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
+from opentelemetry.sdk.metrics.export import MetricsData
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 
-from shadowmesh.names import SERVICE_NAME
+from shadowmesh.errors import OverloadedError, StoreError
+from shadowmesh.names import SERVICE_INSTANCE_ID, SERVICE_NAME
 from shadowmesh.pricing import Pricing, bundled_list_prices
 from shadowmesh.processor.destination import Destination
 from shadowmesh.processor.endpoints import port_of, refuse_self
 from shadowmesh.processor.exporters import unheeded_variables
 from shadowmesh.processor.funnel import Account
+from shadowmesh.processor.intake import Accepted, Signal
+from shadowmesh.processor.keeper import Keeper, identity
 from shadowmesh.processor.pipeline import Clock, Pipeline
-from shadowmesh.processor.receiver import METRICS_EXPORT, TRACE_EXPORT, Receiver, Rejected
+from shadowmesh.processor.receiver import Receiver
 from shadowmesh.processor.settings import ProcessorSettings
 from shadowmesh.processor.status import status_of
+from shadowmesh.store.records import Content, PairRecord
 from shadowmesh.telemetry.faults import Faults
 from shadowmesh.telemetry.life import Life
 from shadowmesh.telemetry.providers import make_resource, sdk_disabled
@@ -32,6 +39,7 @@ from shadowmesh.telemetry.status_shape import ProcessorStatus, as_json
 
 _EXPIRY_SECONDS = 1.0
 _STATUS_SECONDS = 1.0
+_SWEEP_SECONDS = 60.0
 
 _LOG = logging.getLogger("shadowmesh")
 
@@ -65,17 +73,14 @@ class Processor:
             settings,
             pricing=Pricing(settings.prices, list_prices=bundled_list_prices()),
             resource=self._resource,
-            emit_span=self._emit_span if settings.compare_spans == "always" and _wants_spans(settings) else None,
+            put=self._put,
+            emit_span=self._emit_span if settings.compare_spans != "never" and _wants_spans(settings) else None,
             monotonic_ns=monotonic_ns,
             wall_ns=wall_ns,
         )
-        self.receiver = Receiver(
-            settings.listen,
-            on_traces=self._on_traces,
-            on_metrics=self._on_metrics,
-            max_message_bytes=settings.max_message_bytes,
-            faults=self.faults,
-        )
+        self.receiver = Receiver(settings, self, ready=self._why_not, faults=self.faults)
+        self._keeper: Keeper | None = None
+        self._wall_ns = wall_ns
         self._destinations: list[Destination] = []
         self._clocks: list[asyncio.Task[None]] = []
         self._status: StatusEndpoint | None = None
@@ -83,14 +88,18 @@ class Processor:
 
     async def start(self) -> int:
         """
-        Listen and return the port; a second call returns it again.
+        Listen and return the port of OTLP/gRPC; a second call returns it again.
 
         Raises:
-            StartError: an address is taken, an endpoint is this processor, or a TLS file cannot be read.
+            StartError: an address is taken, an endpoint is this processor, a file of TLS or tokens cannot be read, a
+                package is missing, or the data directory cannot be used or belongs to another processor.
+            StoreError: the store cannot be used.
         """
         if self._port is not None:
             return self._port
         self._refuse_self(port_of(self._settings.listen))
+        if self._settings.http_listen is not None:
+            self._refuse_self(port_of(self._settings.http_listen))
         own = not sdk_disabled()
         if not own:
             _LOG.warning("OTEL_SDK_DISABLED is true: comparisons are made and not exported")
@@ -99,8 +108,10 @@ class Processor:
         try:
             for export in self._settings.export:
                 self._destinations.append(Destination(export, self._settings.queue, own=own, faults=self.faults))
-            port = await self.receiver.start()
-            self._refuse_self(port)
+            await self._open_keeper()
+            await self.receiver.start()
+            self._refuse_self(self.receiver.port)
+            self._refuse_self(self.receiver.http_port)
             self._open_status()
         except BaseException:
             await self.close()
@@ -110,25 +121,41 @@ class Processor:
         self._clocks = [
             asyncio.create_task(self._every(min(_EXPIRY_SECONDS, self._settings.window), self.expire)),
             asyncio.create_task(self._every(self._settings.metric_interval, self.export_metrics)),
+            asyncio.create_task(self._every(self._settings.checkpoint_interval, self.checkpoint)),
+            asyncio.create_task(self._every(_SWEEP_SECONDS, self._sweep)),
         ]
-        self._port = port
-        return port
+        self._port = self.receiver.port
+        return self._port
 
-    async def drain(self, grace: float) -> None:
-        """Take nothing new in, end what waits, and export everything within ``grace`` seconds."""
+    async def drain(self, grace: float, *, flush: bool = False) -> None:
+        """
+        Take nothing new in, store, save and export what has ended, all within ``grace`` seconds.
+
+        Args:
+            flush: end what waits, too. Without, it waits in the journal for the next start: its other half may come.
+        """
         deadline = asyncio.get_running_loop().time() + grace
-        await self.receiver.stop(grace)
+        await self.receiver.drain(grace)
         self._stop_clocks()
-        self._pipeline.flush()
+        if flush:
+            self._pipeline.flush()
+        if self._keeper is not None:
+            try:
+                await self._keeper.drain(max(deadline - asyncio.get_running_loop().time(), 0))
+            except StoreError as error:
+                self.faults.report("checkpoint", error)
         if self._destinations:
             left = max(deadline - asyncio.get_running_loop().time(), 0)
-            last = self._pipeline.collect()
+            last = self._collect()
             await asyncio.gather(*(destination.finish(last, left) for destination in self._destinations))
 
     async def close(self) -> None:
-        """End at once; what was not drained is dropped and counted."""
+        """End at once; what was not drained is in the journal, what was not exported is dropped and counted."""
         self._stop_clocks()
-        await self.receiver.stop(0)
+        await self.receiver.close()
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            await keeper.close()
         destinations, self._destinations = self._destinations, []
         for destination in destinations:
             await destination.close()
@@ -138,9 +165,24 @@ class Processor:
             await asyncio.to_thread(status.close)
         self._port = None
 
+    async def take(self, signal: Signal, request: bytes) -> Accepted:
+        """
+        Take in what a receiver has received, as an :class:`~shadowmesh.processor.intake.Intake`.
+
+        Raises:
+            DecodeError: the bytes are no request of the signal.
+            OverloadedError: there is no room now.
+        """
+        if self._keeper is None:
+            raise OverloadedError("starting", retry_after=1.0)
+        accepted = await self._keeper.take(signal, request)
+        for destination in self._destinations:
+            destination.request(signal, request)
+        return accepted
+
     def accounts(self) -> list[Account]:
         """Return the funnel: per target what the interceptors sent, and what became of it here."""
-        return self._pipeline.accounts()
+        return self._pipeline.accounts(() if self._keeper is None else self._keeper.unstored())
 
     def status(self) -> ProcessorStatus:
         """Return the state of everything; on the event loop's thread."""
@@ -171,22 +213,49 @@ class Processor:
         """Collect and export now; done at every interval."""
         ready = [destination for destination in self._destinations if destination.wants_metrics]
         if ready:
-            data = self._pipeline.collect()
+            data = self._collect()
             for destination in ready:
                 destination.metrics(data)
 
-    def _on_traces(self, request: bytes) -> Rejected | None:
-        rejected = self._pipeline.on_traces(request)
-        self._pass_on(TRACE_EXPORT, request)
-        return rejected
+    async def checkpoint(self) -> None:
+        """
+        Save what was counted now; done at every interval.
 
-    def _on_metrics(self, request: bytes) -> None:
-        self._pipeline.on_metrics(request)
-        self._pass_on(METRICS_EXPORT, request)
+        Raises:
+            StoreError: it was not saved; the one before still holds.
+        """
+        if self._keeper is not None:
+            await self._keeper.checkpoint()
 
-    def _pass_on(self, method: str, request: bytes) -> None:
-        for destination in self._destinations:
-            destination.request(method, request)
+    async def stored(self, seconds: float) -> bool:
+        """Return whether everything that has ended was stored and counted within so many seconds."""
+        return self._keeper is None or await self._keeper.writer.drain(seconds)
+
+    async def _sweep(self) -> None:
+        if self._keeper is not None:
+            await self._keeper.sweep()
+
+    def _why_not(self) -> str | None:
+        return "starting" if self._keeper is None else self._keeper.why_not()
+
+    def _put(self, item: PairRecord | Content, position: int) -> None:
+        if self._keeper is not None:
+            self._keeper.put(item, position)
+
+    async def _open_keeper(self) -> None:
+        name = await asyncio.to_thread(identity, Path(self._settings.data))
+        if SERVICE_INSTANCE_ID not in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", ""):
+            # One that stays: what this processor counts goes on after a restart, as one series.
+            self._resource = self._resource.merge(Resource({SERVICE_INSTANCE_ID: name}))
+        self._pipeline.resource = self._resource
+        instance = str(self._resource.attributes[SERVICE_INSTANCE_ID])
+        self._keeper = Keeper(
+            self._settings, self._pipeline, name=name, instance=instance, faults=self.faults, wall_ns=self._wall_ns
+        )
+        await self._keeper.open()
+
+    def _collect(self) -> MetricsData:
+        return self._pipeline.collect({} if self._keeper is None else self._keeper.gauges())
 
     def _emit_span(self, span: ReadableSpan) -> None:
         for destination in self._destinations:
@@ -222,11 +291,13 @@ class Processor:
         for export in self._settings.export:
             refuse_self(export.endpoint, port)
 
-    async def _every(self, seconds: float, action: Callable[[], None]) -> None:
+    async def _every(self, seconds: float, action: Callable[[], Awaitable[None] | None]) -> None:
         while True:
             await asyncio.sleep(seconds)
             try:
-                action()
+                done = action()
+                if done is not None:
+                    await done
             except Exception as error:  # noqa: BLE001 - the one boundary: a stopped clock lets all pairs wait
                 self.faults.report(action.__name__, error)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
@@ -10,7 +11,7 @@ from shadowmesh.processor.destination import Destination
 from shadowmesh.processor.funnel import Account
 from shadowmesh.processor.outbox import Outbox
 from shadowmesh.processor.pipeline import Pipeline
-from shadowmesh.processor.receiver import Requests
+from shadowmesh.processor.reception import Requests
 from shadowmesh.processor.settings import ProcessorSettings
 from shadowmesh.telemetry.snapshot import funnel, without_secrets
 from shadowmesh.telemetry.status_shape import (
@@ -42,7 +43,7 @@ def status_of(
     return ProcessorStatus(
         **header,
         listen=listen,
-        requests=RequestCounts(accepted=requests.accepted, invalid=requests.invalid, failed=requests.failed),
+        requests=RequestCounts(**asdict(requests)),
         spans=pipeline.received(),
         waiting=Fill(used=pipeline.waiting, cap=pipeline.capacity),
         experiments=tuple(

@@ -1,5 +1,6 @@
 """
-The parts of a request that are changed on their way to a shadow rather than read: prompt, conversation and tools.
+The parts of a request that say something: prompt, conversation and tools. They can be changed on the way to a shadow,
+and captured.
 
 A protocol map names them under ``parts`` of a method; where it does not, nothing of the kind can be asked for.
 """
@@ -15,6 +16,7 @@ from pydantic import model_validator
 
 from shadowmesh.errors import ProtocolMapError
 from shadowmesh.protocols.paths import Path, descriptor_of
+from shadowmesh.protocols.tool_calls import ToolCalls
 from shadowmesh.settings import Settings
 
 
@@ -23,7 +25,8 @@ class ConversationPaths(Settings):
     Where a request keeps a conversation: ``messages``, oldest first, and inside one of them the rest.
 
     ``system`` and ``tool`` are the roles of a system prompt and of a tool's result; ``result_of`` is the id of the call
-    that a result answers. ``calls`` are the calls a model made, and inside one of them ``call_id`` and ``call_name``.
+    that a result answers. ``calls`` are the calls a model made, and inside one of them ``call_id``, ``call_name`` and
+    ``call_arguments``.
     """
 
     messages: str
@@ -35,19 +38,26 @@ class ConversationPaths(Settings):
     calls: str | None = None
     call_id: str | None = None
     call_name: str | None = None
+    call_arguments: str | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> ConversationPaths:
         tools = (self.tool, self.result_of, self.calls, self.call_id, self.call_name)
         if any(tools) and not all(tools):
             raise ValueError("tool, result_of, calls, call_id and call_name belong together")
+        if self.call_arguments and not self.calls:
+            raise ValueError("call_arguments are inside of calls, and there are none")
         return self
 
 
 class PartPaths(Settings):
-    """Where a request has them: ``prompt`` is plain text, ``tools`` those it offers, with their ``tool_name``."""
+    """
+    Where a request has them: ``prompt`` is plain text, ``tools`` those it offers, with their ``tool_name``.
+    ``instructions`` is a system prompt that stands apart from prompt and conversation.
+    """
 
     prompt: str | None = None
+    instructions: str | None = None
     tools: str | None = None
     tool_name: str | None = None
     conversation: ConversationPaths | None = None
@@ -65,7 +75,8 @@ class RequestParts:
         """
         descriptor = descriptor_of(request)
         self.prompt = single(paths.prompt, descriptor) if paths.prompt else None
-        self.tools = _list(paths.tools, descriptor) if paths.tools else None
+        self.instructions = single(paths.instructions, descriptor) if paths.instructions else None
+        self.tools = listed(paths.tools, descriptor) if paths.tools else None
         self.tool_name = single(paths.tool_name, element(self.tools)) if self.tools and paths.tool_name else None
         self.conversation = Conversation(paths.conversation, descriptor) if paths.conversation else None
 
@@ -75,20 +86,24 @@ class Conversation:
 
     def __init__(self, paths: ConversationPaths, request: Descriptor) -> None:
         """Compile every path; raises as :class:`RequestParts` does."""
-        self.messages = _list(paths.messages, request)
+        self.messages = listed(paths.messages, request)
         inside = element(self.messages)
         self.message: type[Message] = GetMessageClass(inside)
         self.role = single(paths.role, inside)
         self.text = single(paths.text, inside)
         self.system = paths.system
         self.tool = paths.tool
+        self.tool_calls: ToolCalls | None = None
         _known(self.role, paths.system)
         if paths.tool and paths.result_of and paths.calls and paths.call_id and paths.call_name:
             _known(self.role, paths.tool)
             self.result_of = single(paths.result_of, inside)
-            self.calls = _list(paths.calls, inside)
-            self.call_id = single(paths.call_id, element(self.calls))
-            self.call_name = single(paths.call_name, element(self.calls))
+            self.calls = listed(paths.calls, inside)
+            call = element(self.calls)
+            self.call_id = single(paths.call_id, call)
+            self.call_name = single(paths.call_name, call)
+            arguments = single(paths.call_arguments, call) if paths.call_arguments else None
+            self.tool_calls = ToolCalls(self.calls, self.call_name, arguments, self.call_id)
 
 
 def single(text: str, descriptor: Descriptor) -> Path:
@@ -122,7 +137,13 @@ def element(path: Path) -> Descriptor:
     return found
 
 
-def _list(text: str, descriptor: Descriptor) -> Path:
+def listed(text: str, descriptor: Descriptor) -> Path:
+    """
+    Return the path to a list of messages.
+
+    Raises:
+        ProtocolMapError: there is no such field, it is no list or more than one, not of messages, or inside a group.
+    """
     path = not_grouped(Path(text, descriptor))
     if not text.endswith("[*]") or text.count("[*]") > 1:
         raise ProtocolMapError(f"{text!r} is not one list")

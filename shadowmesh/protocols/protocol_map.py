@@ -16,8 +16,9 @@ from google.protobuf.message import Message
 from pydantic import Field
 
 from shadowmesh.errors import ProtocolMapError
-from shadowmesh.protocols.parts import PartPaths, RequestParts
+from shadowmesh.protocols.parts import PartPaths, RequestParts, element, listed, single
 from shadowmesh.protocols.paths import Kind, Path, descriptor_of
+from shadowmesh.protocols.tool_calls import ToolCallPaths, ToolCalls
 from shadowmesh.settings import Settings
 
 
@@ -37,11 +38,12 @@ class ResponsePaths(Settings):
     """
     Where a response says what it is; of several messages the last one that says it decides.
 
-    ``text`` is a delta: the texts of all messages, joined, are the answer.
+    ``text`` is a delta: the texts of all messages, joined, are the answer. It may be bytes, which need not be whole
+    characters before they are joined.
     """
 
     text: str | None = None
-    tool_calls: tuple[str, ...] = ()
+    tool_calls: ToolCallPaths | None = None
     id: str | None = None
     model: str | None = None
     finish_reason: str | None = None
@@ -74,12 +76,17 @@ class MethodSettings(Settings):
 
 
 class ProtocolMapSettings(Settings):
-    """The data file of a protocol."""
+    """
+    The data file of a protocol.
+
+    ``finish_reasons`` and ``roles`` are what the conventions call the values that it has of its own.
+    """
 
     version: Literal[1]
     protocol: str
     provider: str | None = None
     finish_reasons: dict[str, str] = Field(default={})
+    roles: dict[str, str] = Field(default={})
     methods: Annotated[dict[str, MethodSettings], Field(min_length=1)]
 
 
@@ -88,8 +95,7 @@ _INTEGER: frozenset[Kind] = frozenset({"integer"})
 _NUMBER: frozenset[Kind] = frozenset({"integer", "number"})
 _LABEL: frozenset[Kind] = frozenset({"text", "enum"})
 _KINDS: dict[str, frozenset[Kind]] = {
-    "text": frozenset({"text"}),
-    "tool_calls": frozenset({"text", "enum", "integer", "number", "bool"}),
+    "text": frozenset({"text", "bytes"}),
     "id": frozenset({"text", "integer"}),
     "model": _LABEL,
     "finish_reason": _LABEL,
@@ -119,6 +125,7 @@ class MethodMap:
         self.operation = settings.operation
         self.provider = protocol.provider
         self.finish_reasons = protocol.finish_reasons
+        self.roles = protocol.roles
         self._request_class = request
         self._response_class = response
         self.request = _compile(settings.request, request)
@@ -126,7 +133,7 @@ class MethodMap:
         self.response = _compile(settings.response, response)
         # The fields of an answer: all but its text.
         self.answer = tuple((name, path) for name, path in self.response.items() if name != "text")
-        self.tool_calls = tuple(_path("tool_calls", text, response) for text in settings.response.tool_calls)
+        self.tool_calls = _tool_calls(settings.response.tool_calls, descriptor_of(response))
         rule = settings.exchanges
         self.exchange_paths = (
             (
@@ -179,6 +186,15 @@ def bind(
 def _compile(paths: Settings, message: type[Message]) -> dict[str, Path]:
     texts: dict[str, Any] = paths.model_dump(exclude={"tool_calls"}, exclude_none=True)
     return {name: _path(name, text, message) for name, text in texts.items()}
+
+
+def _tool_calls(paths: ToolCallPaths | None, response: Descriptor) -> ToolCalls | None:
+    if paths is None:
+        return None
+    calls = listed(paths.calls, response)
+    inside = element(calls)
+    arguments, identity = (single(text, inside) if text else None for text in (paths.arguments, paths.id))
+    return ToolCalls(calls, single(paths.name, inside), arguments, identity)
 
 
 def _path(name: str, text: str, message: type[Message]) -> Path:

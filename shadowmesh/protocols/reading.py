@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
@@ -103,9 +103,18 @@ def _response(method_map: MethodMap, responses: Sequence[bytes]) -> dict[str, An
 
 def _output(method_map: MethodMap, answers: list[Message]) -> tuple[bytes, ...]:
     text = method_map.response.get("text")
-    parts = ["".join(value for answer in answers for value in text.values(answer))] if text else []
-    parts += [str(value) for path in method_map.tool_calls for answer in answers for value in path.values(answer)]
-    return tuple(part.encode() for part in parts)
+    parts = [joined(text, answers)] if text else []
+    calls = method_map.tool_calls
+    if calls is not None:
+        # Without their ids, which no two servers have in common; an absent name or argument is an empty part.
+        parts += [part.encode() for answer in answers for call in calls.of(answer) for part in call[:2]]
+    return tuple(parts)
+
+
+def joined(text: Path, answers: Iterable[Message]) -> bytes:
+    """Return the text of all answers in UTF-8, whatever the protocol carries it as."""
+    values = (value for answer in answers for value in text.find(answer))
+    return b"".join(values) if text.kind == "bytes" else "".join(values).encode()
 
 
 def _text(value: Any) -> str:

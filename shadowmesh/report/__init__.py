@@ -5,7 +5,7 @@ What ShadowMesh found, drawn for people.
 - ``units``: seconds, tokens and money as short text, one unit per row;
 - ``terminal``: the funnel, the comparison table and the costs, for a terminal of 80 columns or more;
 - ``status``: what a running interceptor or processor says of itself;
-- ``explain``: what a configuration will do, in words, with a ``forecast`` of its cost;
+- ``explain``: what a configuration will do, in words, ``explain_policies`` among them, with a ``forecast`` of its cost;
 - ``config_schema``: the JSON Schema of the configuration file;
 - ``trace_tree``: the legs of one exchange on a common time axis.
 

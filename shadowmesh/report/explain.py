@@ -12,18 +12,21 @@ from shadowmesh.config import Config
 from shadowmesh.names import TargetKind
 from shadowmesh.policy.budget import BudgetSettings, FallbackSettings
 from shadowmesh.policy.experiment import ExperimentSettings, OnLiveCancel, TargetSettings
+from shadowmesh.policy.sampling import SamplingKey
 from shadowmesh.policy.timebox import TimeBoxSettings
 from shadowmesh.pricing import Pricing
-from shadowmesh.report import units
+from shadowmesh.report import explain_policies, units
 from shadowmesh.report.forecast import SPAN, Load, forecast, said
 
 SCHEMA = "shadowmesh.explain/1"
 # What has sentences of its own; every other key that was set is listed.
-_TOLD_OF_EXPERIMENTS = frozenset({"name", "methods", "preset", "time_box", "targets", "enabled"})
-_TOLD_OF_TARGETS = frozenset(
-    {"name", "kind", "address", "rate", "max_rate", "deadline", "max_in_flight", "on_live_cancel", "breaker", "budget",
-     "enabled"}
-)  # fmt: skip
+_TOLD_OF_EXPERIMENTS = explain_policies.TOLD_OF_EXPERIMENTS | {
+    "name", "methods", "preset", "time_box", "targets", "enabled",
+}  # fmt: skip
+_TOLD_OF_TARGETS = explain_policies.TOLD_OF_TARGETS | {
+    "name", "kind", "address", "rate", "max_rate", "deadline", "max_in_flight", "on_live_cancel", "breaker", "budget",
+    "enabled",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +96,24 @@ def _of_experiment(experiment: ExperimentSettings) -> Iterator[str]:
         yield "It is switched off: nothing below happens."
     preset = f", with the defaults of the preset {experiment.preset}" if experiment.preset else ""
     yield f"It mirrors calls of {', '.join(experiment.methods)}{preset}."
+    yield from explain_policies.of_experiment(experiment)
+    yield from _of_requests(experiment)
     if experiment.time_box is not None:
         yield f"It mirrors {_when(experiment.time_box)}, and then stops by itself."
     yield from _others(experiment, _TOLD_OF_EXPERIMENTS)
+
+
+def _of_requests(experiment: ExperimentSettings) -> Iterator[str]:
+    told, by = [], experiment.sampling.by
+    if experiment.when.models:
+        told.append("which model is asked for")
+    if isinstance(by, SamplingKey) and by.field and any(0 < target.rate < 1 for target in experiment.targets):
+        told.append(f"the {by.field} that calls are sampled by")
+    if told:
+        yield (
+            f"Only a request tells {' and '.join(told)}: every call that it covers is tapped until its request is "
+            "read, whether it is mirrored then or not."
+        )
 
 
 def _when(box: TimeBoxSettings) -> str:
@@ -136,6 +154,7 @@ def _of_target(target: TargetSettings) -> Iterator[str]:
         yield "A shadow whose live call is cut short runs on to its own end."
     yield _breaker(target)
     yield from _budget(target.budget)
+    yield from explain_policies.of_target(target)
     yield from _others(target, _TOLD_OF_TARGETS)
 
 

@@ -29,6 +29,7 @@ from shadowmesh.telemetry.status_shape import (
     Limit,
     Paired,
     ProcessorStatus,
+    SamplingKeys,
     Status,
     Target,
 )
@@ -57,6 +58,8 @@ def _interceptor(known: InterceptorStatus) -> Iterator[RenderableType]:
     for experiment in known.experiments:
         yield Text()
         yield heading(f"experiment {_plain(experiment.name)}")
+        if experiment.sampling_keys is not None:
+            yield _line(1, _sampling_keys(experiment.sampling_keys))
         for target in experiment.targets:
             yield from _target(target)
     yield Text()
@@ -66,6 +69,11 @@ def _interceptor(known: InterceptorStatus) -> Iterator[RenderableType]:
     if known.config_file is not None:
         facts["configuration"] = _config_file(known.config_file)
     yield _facts(facts)
+
+
+def _sampling_keys(keys: SamplingKeys) -> str:
+    share = units.UNKNOWN if keys.top_share is None else f"{keys.top_share * 100:.3g} % of calls"
+    return f"sampled by key: most frequent one {share}, {keys.missing:,} calls without a key"
 
 
 def _target(target: Target) -> Iterator[RenderableType]:
@@ -157,7 +165,8 @@ def _processor(known: ProcessorStatus) -> Iterator[RenderableType]:
     yield _facts(
         {
             "listens on": _plain(known.listen),
-            "requests": f"{requests.accepted:,} accepted, {requests.invalid:,} invalid, {requests.failed:,} failed",
+            "requests": f"{requests.accepted:,} accepted, {requests.invalid:,} invalid, {requests.failed:,} failed, "
+            f"{requests.overloaded:,} told to come again, {requests.refused:,} refused",
             "spans": f"{sum(known.spans.values()):,} received: {_counts(known.spans)}",
             "waiting": f"{_of(known.waiting)} legs",
         }

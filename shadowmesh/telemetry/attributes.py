@@ -36,6 +36,7 @@ class _Table:
 
     def __init__(self, record: type, *columns: _Column) -> None:
         defaults = {field.name: field.default for field in fields(record)}
+        self.record = record
         self.columns = columns
         # ``None`` for what is said always: absent itself, it leaves no other value out.
         self.rows: tuple[tuple[str, Any, Any], ...] = tuple(
@@ -64,6 +65,7 @@ _LEG = _Table(
     _Column("message_count", names.STREAM_MESSAGE_COUNT, int),
     _Column("complete", names.STREAM_COMPLETE, bool),
     _Column("time_to_first_chunk", names.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK, float),
+    _Column("stall_count", names.STREAM_STALL_COUNT, int),
     _Column("write_stall", names.STREAM_WRITE_STALL, float),
     _Column("queue_time", names.MIRROR_QUEUE_TIME, float),
     _Column("deadline", names.CALL_DEADLINE, float),
@@ -111,8 +113,22 @@ _COST = _Table(
     _Column("pricing_version", names.COST_PRICING_VERSION, str),
 )
 
-LEG_KEYS = frozenset(column.attribute for table in (_LEG, _FIELDS, _GAPS, _COST) for column in table.columns)
-"""Every attribute :func:`from_attributes` reads; a decoder may skip all others unread."""
+
+class Slot(NamedTuple):
+    """Where a leg holds what one attribute says: in which of its records, in which field, of which type."""
+
+    record: type
+    field: str
+    type: type
+
+
+SLOTS = {
+    column.attribute: Slot(table.record, column.field, column.type)
+    for table in (_LEG, _FIELDS, _GAPS, _COST)
+    for column in table.columns
+}
+"""Every attribute a leg is read from; a decoder may skip all others unread."""
+LEG_KEYS = frozenset(SLOTS)
 
 
 def to_attributes(leg: Leg) -> dict[str, Value]:
@@ -182,11 +198,17 @@ def _read(attributes: Mapping[str, Any], table: _Table) -> dict[str, Any]:
     for field, attribute, kind in table.columns:
         value = attributes.get(attribute)
         if value is not None:
-            values[field] = _typed(value, kind, attribute)
+            values[field] = typed(value, kind, attribute)
     return values
 
 
-def _typed(value: Any, kind: type, attribute: str) -> Any:
+def typed(value: Any, kind: type, attribute: str) -> Any:
+    """
+    Return a value as a leg holds it.
+
+    Raises:
+        DecodeError: it is of another type than the attribute's.
+    """
     if kind is tuple:
         if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
             return tuple(value)

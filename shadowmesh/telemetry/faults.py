@@ -35,11 +35,11 @@ class Faults:
         # By cause. A store is one step of the interpreter, so that no thread waits for another one here either.
         self._last_ns: dict[str, int] = {}
 
-    def report(self, place: str, error: BaseException | str) -> None:
-        """Count one error at ``place``; the first of its kind is logged, with where it was raised."""
+    def report(self, place: str, error: BaseException | str, times: int = 1) -> None:
+        """Count an error at ``place``; the first of its kind is logged, with where it was raised."""
         kind = error if isinstance(error, str) else type(error).__name__
         cause = f"{place}: {kind}"
-        self._counts.add(cause)
+        self._counts.add(cause, times)
         new = cause not in self._last_ns
         if new and len(self._last_ns) >= _MAX_CAUSES:
             return

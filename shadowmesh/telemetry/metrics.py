@@ -1,7 +1,9 @@
 """
 The interceptor's own metrics: the funnel and the buffers, read when they are collected.
 
-Observable instruments over tallies: a call pays for a dictionary store, and nothing is recorded per call.
+Observable instruments over tallies: a call pays for a dictionary store, and nothing is recorded per call. So there is
+no ``overhead.duration``: most of what a call costs is cold caches and other threads, which a clock around our code
+misses.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from opentelemetry.sdk.resources import Resource
 from shadowmesh import names
 from shadowmesh.policy.budget import Remaining
 from shadowmesh.policy.live_gate import FunnelKey, LossKey
+from shadowmesh.policy.skew import KeyFigures
 
 
 class MirrorMetrics:
@@ -34,6 +37,7 @@ class MirrorMetrics:
         remaining: Callable[[], Iterable[Remaining]],
         reloads: Callable[[], Mapping[names.ReloadResult, int]],
         harm: Callable[[], str],
+        sampling: Callable[[], Mapping[str, KeyFigures]],
     ) -> None:
         self._funnel = funnel
         self._active = active
@@ -43,6 +47,7 @@ class MirrorMetrics:
         self._remaining = remaining
         self._reloads = reloads
         self._harm = harm
+        self._sampling = sampling
         self._closed = False
         self._silent = False
         self._provider = MeterProvider(metric_readers=[reader], resource=resource, shutdown_on_exit=False)
@@ -65,14 +70,12 @@ class MirrorMetrics:
             unit="{request}",
             description="Hand-overs from live calls that wait for the mirror engine",
         )
-
         meter.create_observable_counter(
             names.METRIC_MIRROR_LOST,
             callbacks=[self._unless_silent(self._observe_lost)],
             unit="{request}",
             description="Exchanges of the funnel whose legs are known to be lost, by whom",
         )
-
         meter.create_observable_gauge(
             names.METRIC_MIRROR_BREAKER_STATE,
             callbacks=[self._unless_silent(self._observe_breakers)],
@@ -108,6 +111,18 @@ class MirrorMetrics:
             callbacks=[self._unless_silent(self._observe_harm)],
             unit="{stop}",
             description="Times that mirroring has stopped itself because it harmed live calls, by what showed it",
+        )
+        meter.create_observable_gauge(
+            names.METRIC_MIRROR_SAMPLING_TOP_KEY_SHARE,
+            callbacks=[self._unless_silent(self._observe_top_keys)],
+            unit="1",
+            description="Share of an experiment's calls that its most frequent sampling key makes up",
+        )
+        meter.create_observable_counter(
+            names.METRIC_MIRROR_SAMPLING_MISSING_KEYS,
+            callbacks=[self._unless_silent(self._observe_missing_keys)],
+            unit="{request}",
+            description="Calls without the key that their experiment samples by, which were sampled by themselves",
         )
 
     def forget(self) -> None:
@@ -163,22 +178,28 @@ class MirrorMetrics:
                 yield Observation(one.left, _target(one) | about)
 
     def _observe_tokens(self, _: CallbackOptions) -> Iterable[Observation]:
-        return [
-            Observation(one.left, _target(one)) for one in self._remaining() if one.limit == names.BudgetLimit.TOKENS
-        ]
+        return self._left(names.BudgetLimit.TOKENS)
 
     def _observe_pairs(self, _: CallbackOptions) -> Iterable[Observation]:
-        return [
-            Observation(one.left, _target(one)) for one in self._remaining() if one.limit == names.TimeBoxLimit.PAIRS
-        ]
+        return self._left(names.TimeBoxLimit.PAIRS)
 
-    def _observe_left(self, limit: str) -> list[Observation]:
+    def _left(self, limit: str) -> list[Observation]:
         return [Observation(one.left, _target(one)) for one in self._remaining() if one.limit == limit]
 
     def _observe_harm(self, _: CallbackOptions) -> Iterable[Observation]:
         # Both figures from the start, so that the first stop is an increase and not a new series.
         for figure in names.HarmFigure:
             yield Observation(int(self._harm() == figure), {names.MIRROR_HARM_REASON: figure.value})
+
+    def _observe_top_keys(self, _: CallbackOptions) -> Iterable[Observation]:
+        for experiment, keys in self._sampling().items():
+            # Of too few calls it is unknown, and never 0.
+            if keys.top_share is not None:
+                yield Observation(keys.top_share, {names.EXPERIMENT_NAME: experiment})
+
+    def _observe_missing_keys(self, _: CallbackOptions) -> Iterable[Observation]:
+        for experiment, keys in self._sampling().items():
+            yield Observation(keys.missing, {names.EXPERIMENT_NAME: experiment})
 
     def _observe_active(self, _: CallbackOptions) -> Iterable[Observation]:
         for (experiment, target), count in self._active().items():

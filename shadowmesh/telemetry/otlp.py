@@ -22,9 +22,11 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from shadowmesh import names
 from shadowmesh.telemetry.attributes import Value
+from shadowmesh.telemetry.content import CONTENT_KEYS
 
 # Different on every span, or nearly: kept, they would only push out what repeats.
-_PASSING = frozenset({names.PAIR_ID, names.GEN_AI_RESPONSE_ID, names.OUTPUT_DIGEST, names.MIRROR_QUEUE_TIME,
+_PASSING = frozenset({*CONTENT_KEYS, names.PAIR_ID,
+                      names.GEN_AI_RESPONSE_ID, names.OUTPUT_DIGEST, names.MIRROR_QUEUE_TIME,
                       names.CALL_CONCURRENCY, names.STREAM_WRITE_STALL, names.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK,
                       names.STREAM_CHUNK_GAP_P50, names.STREAM_CHUNK_GAP_P95, names.STREAM_CHUNK_GAP_MAX})  # fmt: skip
 _MOST_KEPT = 4096
@@ -39,10 +41,23 @@ _KINDS = {
 
 
 class PairSpanExporter(OTLPSpanExporter):
-    """Exports the spans of ``spans.py``, all of one resource and one scope, and no others."""
+    """
+    Exports the spans of ``spans.py``, all of one resource and one scope, and no others.
 
-    def __init__(self, *, endpoint: str | None = None, insecure: bool | None = None) -> None:
-        super().__init__(endpoint=endpoint, insecure=insecure)
+    Args:
+        passing: attributes that differ on nearly every span, beside those of legs.
+    """
+
+    def __init__(
+        self,
+        *,
+        endpoint: str | None = None,
+        insecure: bool | None = None,
+        headers: Sequence[tuple[str, str]] | None = None,
+        passing: frozenset[str] = frozenset(),
+    ) -> None:
+        super().__init__(endpoint=endpoint, insecure=insecure, headers=headers)
+        self._passing = _PASSING | passing
         # An attribute of ours has one type: no 1 is taken for True or for 1.0.
         self._kept: dict[tuple[str, Value], bytes] = {}
 
@@ -56,11 +71,11 @@ class PairSpanExporter(OTLPSpanExporter):
         return request
 
     def _encode(self, span: ReadableSpan, into: Span) -> None:
-        context, parent, kept = span.context, span.parent, self._kept
+        context, parent, kept, passing = span.context, span.parent, self._kept, self._passing
         known = []
         attributes: Mapping[str, Any] = span.attributes or {}
         for key, value in attributes.items():
-            if key in _PASSING:
+            if key in passing:
                 _write(into.attributes.add(key=key).value, value)
                 continue
             encoded = kept.get((key, value))

@@ -25,6 +25,7 @@ from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SpanExporter
 
 from shadowmesh.errors import ConfigError
 from shadowmesh.names import DISTRO_NAME, DISTRO_VERSION, SERVICE_INSTANCE_ID, SERVICE_NAME
+from shadowmesh.telemetry.content_export import EventExporter
 from shadowmesh.telemetry.settings import TelemetrySettings
 
 _LOG = logging.getLogger("shadowmesh")
@@ -35,6 +36,8 @@ _EXPORTERS = {
     ("TRACES", _HTTP): (f"{_OTLP}.http.trace_exporter", "OTLPSpanExporter"),
     ("METRICS", "grpc"): (f"{_OTLP}.grpc.metric_exporter", "OTLPMetricExporter"),
     ("METRICS", _HTTP): (f"{_OTLP}.http.metric_exporter", "OTLPMetricExporter"),
+    ("LOGS", "grpc"): ("shadowmesh.telemetry.otlp_logs", "EventLogExporter"),
+    ("LOGS", _HTTP): ("shadowmesh.telemetry.otlp_logs_http", "HttpEventLogExporter"),
 }
 _INTERVAL_MILLIS = 10_000.0
 
@@ -69,6 +72,17 @@ def check(settings: TelemetrySettings) -> None:
             import_module(f"opentelemetry.exporter.otlp.proto.{transport}.{module}")
 
 
+def check_logs(settings: TelemetrySettings) -> None:
+    """
+    Refuse what could not be built for captured text; nothing is loaded, because a thread of its own does that later.
+
+    Raises:
+        ConfigError: the variables name an exporter or a protocol we do not know.
+    """
+    if _kind(settings, "OTEL_LOGS_EXPORTER") == "otlp" and settings.otlp is None:
+        _protocol("LOGS")
+
+
 def span_exporter(settings: TelemetrySettings) -> SpanExporter | None:
     """Return the exporter for spans, ``None`` where ``OTEL_TRACES_EXPORTER`` is ``none``."""
     kind = _kind(settings, "OTEL_TRACES_EXPORTER")
@@ -76,6 +90,18 @@ def span_exporter(settings: TelemetrySettings) -> SpanExporter | None:
         exporter: SpanExporter = _otlp("TRACES", settings)
         return exporter
     return ConsoleSpanExporter() if kind == "console" else None
+
+
+def log_exporter(settings: TelemetrySettings) -> EventExporter | None:
+    """Return the exporter for captured text, ``None`` where ``OTEL_LOGS_EXPORTER`` is ``none``."""
+    kind = _kind(settings, "OTEL_LOGS_EXPORTER")
+    if kind == "none":
+        return None
+    if kind == "otlp":
+        exporter: EventExporter = _otlp("LOGS", settings)
+        return exporter
+    console: EventExporter = import_module("shadowmesh.telemetry.log_records").ConsoleEventExporter()
+    return console
 
 
 def metric_reader(settings: TelemetrySettings) -> MetricReader | None:

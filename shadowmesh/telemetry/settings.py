@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from shadowmesh.settings import Endpoint, Seconds, Settings
+from shadowmesh.settings import ByteSize, Endpoint, Seconds, Settings
 from shadowmesh.telemetry.local_address import StatusAddress
 
 
@@ -29,6 +29,7 @@ class TelemetrySettings(Settings):
         service_name: ``service.name`` of the spans and metrics; ``OTEL_SERVICE_NAME`` where absent.
         otlp: where to send them; where absent, what ``OTEL_TRACES_EXPORTER`` and its kin say (by default OTLP).
         queue_pairs: pairs waiting for the exporter; more are dropped whole and counted.
+        queue_content: bytes of captured text waiting with them; more is let go, and counted, and its pairs stay.
         metric_interval: seconds between two exports of the funnel; ``OTEL_METRIC_EXPORT_INTERVAL`` where absent, and
             where that is absent too, 10 s.
         status: where ``shadowmesh status`` may ask this process; nowhere where absent. One address and no more to set:
@@ -40,5 +41,6 @@ class TelemetrySettings(Settings):
     service_name: Annotated[str, Field(min_length=1, max_length=255)] | None = None
     otlp: OtlpSettings | None = None
     queue_pairs: Annotated[int, Field(strict=True, ge=1)] = 4096
+    queue_content: ByteSize = 32 * 1024 * 1024
     metric_interval: Seconds | None = None
     status: StatusAddress | None = None

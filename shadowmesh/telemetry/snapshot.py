@@ -17,10 +17,11 @@ from shadowmesh.policy.budget import Remaining
 from shadowmesh.policy.experiment import ExperimentSettings, TargetSettings
 from shadowmesh.policy.live_gate import FunnelKey, LossKey
 from shadowmesh.policy.self_check import Finding
+from shadowmesh.policy.skew import KeyFigures
 from shadowmesh.telemetry.export import PairExporter
 from shadowmesh.telemetry.faults import Faults
 from shadowmesh.telemetry.life import Life
-from shadowmesh.telemetry.status_shape import Error, Experiment, Fill, Funnel, Limit, Pairs, Target
+from shadowmesh.telemetry.status_shape import Error, Experiment, Fill, Funnel, Limit, Pairs, SamplingKeys, Target
 
 _MOST_ERRORS = 100
 _USER = re.compile(r"(?<=://)\S*@|[^\s/]*@")
@@ -77,6 +78,7 @@ def experiments(
     lost: Mapping[LossKey, int],
     remaining: Iterable[Remaining] = (),
     misfits: Iterable[Finding] = (),
+    keys: Mapping[str, KeyFigures] | None = None,
 ) -> tuple[Experiment, ...]:
     """
     Return every target of an interceptor, also one that nothing has happened to yet.
@@ -88,6 +90,7 @@ def experiments(
         lost: exchanges whose legs are known to be lost.
         remaining: what is left of budgets and time-boxes.
         misfits: what the self-check has found.
+        keys: how the sampling keys come, by experiment.
     """
     decisions: dict[tuple[str, str], Counter[str]] = {}
     reasons: dict[tuple[str, str], Counter[str]] = {}
@@ -126,9 +129,17 @@ def experiments(
         )
 
     return tuple(
-        Experiment(name=experiment.name, targets=tuple(entry(experiment.name, target) for target in experiment.targets))
+        Experiment(
+            name=experiment.name,
+            targets=tuple(entry(experiment.name, target) for target in experiment.targets),
+            sampling_keys=_sampling_keys((keys or {}).get(experiment.name)),
+        )
         for experiment in settings
     )
+
+
+def _sampling_keys(figures: KeyFigures | None) -> SamplingKeys | None:
+    return None if figures is None else SamplingKeys(top_share=figures.top_share, missing=figures.missing)
 
 
 def pairs(exporter: PairExporter | None, capacity: int) -> Pairs | None:

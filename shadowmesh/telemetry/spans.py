@@ -7,7 +7,7 @@ the call. The exporters of the SDK take ``ReadableSpan``; we build those and nee
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
@@ -77,8 +77,17 @@ def leg_span(
     links: Sequence[Link] = (),
     flags: int = 1,
     trace_state: str = "",
+    more: Mapping[str, Value] | None = None,
 ) -> ReadableSpan:
-    """Return the span of one leg: INTERNAL for the live leg of a server's own process, CLIENT for a shadow."""
+    """
+    Return the span of one leg: INTERNAL for the live leg of a server's own process, CLIENT for a shadow.
+
+    Args:
+        more: attributes beside those of the leg.
+    """
+    attributes = to_attributes(leg)
+    if more:
+        attributes |= more
     return finished_span(
         name=leg_name(leg),
         kind=SpanKind.INTERNAL if leg.role == names.Role.LIVE else SpanKind.CLIENT,
@@ -86,7 +95,7 @@ def leg_span(
         parent_span_id=leg.parent_span_id,
         started_ns=leg.started_ns,
         ended_ns=leg.ended_ns,
-        attributes=to_attributes(leg),
+        attributes=attributes,
         resource=resource,
         scope=INTERCEPTOR_SCOPE,
         links=links,

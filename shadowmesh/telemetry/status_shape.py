@@ -79,11 +79,22 @@ class Target(Shape):
     misfits: dict[str, str] = {}
 
 
+class SamplingKeys(Shape):
+    """
+    How the sampling keys of an experiment come: the share of calls, 0 to 1, that the most frequent one makes up,
+    ``null`` of too few calls; and how many calls had none.
+    """
+
+    top_share: float | None
+    missing: int
+
+
 class Experiment(Shape):
-    """An experiment of an interceptor."""
+    """An experiment of an interceptor; ``sampling_keys`` is ``null`` where each call is sampled by itself."""
 
     name: str
     targets: tuple[Target, ...]
+    sampling_keys: SamplingKeys | None = None
 
 
 class Pairs(Shape):
@@ -176,11 +187,16 @@ class InterceptorStatus(Status):
 
 
 class Requests(Shape):
-    """OTLP requests by answer."""
+    """
+    OTLP requests by answer: ``invalid`` are not OTLP, ``failed`` is the processor's own doing, ``overloaded`` were told
+    to come again, ``refused`` is everything else, for instance a wrong token.
+    """
 
     accepted: int
     invalid: int
     failed: int
+    overloaded: int = 0
+    refused: int = 0
 
 
 class Paired(Shape):

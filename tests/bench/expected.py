@@ -42,6 +42,12 @@ GATES: Final = (
     Gate("process", "stream64_open", "cpu_us_added_per_message", "<=", 3.0),
     *(Gate(mode, shape, "mirrored_share", ">=", _EQUAL_SHARE)
       for shape in ("unary_open", "stream64_open") for mode in ("loop", "thread", "process", "envoy_mirror")),
+    *(Gate("policies_on", shape, figure, "<=", limit, against=other)
+      for shape, figure, limit in (("unary_policies", "cpu_us_added", 25.0),
+                                   ("stream64_policies", "cpu_us_added_per_message", 3.0))
+      for other in ("", "policies_off")),
+    *(Gate(mode, shape, "mirrored_share", ">=", _EQUAL_SHARE)
+      for shape in ("unary_policies", "stream64_policies") for mode in ("policies_off", "policies_on")),
     *(Gate("process", shape, figure, "<", 0.0, against="envoy_mirror")
       for shape in ("unary_open", "unary_1") for figure in ("cpu_us_path_added", "p50_us_added", "p99_us_added")),
     *(Gate(mode, MODEL.name, "p99_added_percent", "<=", 2.0, again_within=1.0)

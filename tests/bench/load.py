@@ -14,8 +14,8 @@ import select
 import sys
 import time
 from collections.abc import Sequence
-from itertools import chain
-from typing import Any
+from itertools import chain, count
+from typing import Any, Final
 
 from bench import payload
 from bench.control import say
@@ -26,6 +26,7 @@ MOST_IN_FLIGHT = 128
 """Per connection; what is due beyond waits, and its latency grows. Keeps every connection inside its send window."""
 _GIVE_UP_NS = 20_000_000_000
 _JITTER = 0.5
+_NUMBERS: Final = count(1)
 
 
 class Load:
@@ -120,8 +121,11 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     messages = payload.STREAM_MESSAGES if streaming else 1
     answer_bytes = messages * (payload.FRAMING_BYTES + payload.REPLY_BYTES)
     ports, each = job["ports"], job["connections"]
+    metadata = _metadata if job["metadata"] else None
     connections = [
-        Connection(port, method.full_name, payload.request(), answer_bytes) for port in ports for _ in range(each)
+        Connection(port, method.full_name, payload.request(), answer_bytes, metadata)
+        for port in ports
+        for _ in range(each)
     ]
     load = Load(connections)
     began = time.perf_counter_ns()
@@ -139,6 +143,11 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         for first in range(0, len(connections), each)
     ]
     return {"seconds": seconds, "servers": servers}
+
+
+def _metadata() -> tuple[tuple[str, str], ...]:
+    """Return that of the next call; no two calls of this process share a number."""
+    return payload.metadata(next(_NUMBERS))
 
 
 def _seen(connections: list[Connection], latencies: list[list[int]], *, whole: bool) -> dict[str, Any]:

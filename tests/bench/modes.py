@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Literal
+
+from bench.policies import write
 
 Shadow = Literal["healthy", "slow", "hanging", "dead"]
 """The kinds of shadow backend; all but the first only for the shapes whose subject they are."""
@@ -18,6 +21,7 @@ class Mode:
     Args:
         rate: the sampling rate of a mesh, ``None`` without one.
         hop: what stands between the clients and the live server.
+        policies: of a mode that is there for their sake: whether they are on.
     """
 
     name: str
@@ -27,6 +31,7 @@ class Mode:
     rate: float | None = None
     hop: Literal["", "plain", "mirror"] = ""
     shadow: Shadow = "healthy"
+    policies: Literal["", "off", "on"] = ""
 
     @property
     def mirrors(self) -> bool:
@@ -43,11 +48,14 @@ class Mode:
         """Whether the live process runs the mirror in processes of its own."""
         return self.records and self.carrier == "process"
 
-    def arguments(self, shadow_port: int, sink_port: int) -> list[str]:
-        """Return the arguments of the live server."""
+    def arguments(self, shadow_port: int, sink_port: int, directory: Path) -> list[str]:
+        """Return the arguments of the live server; what it reads from files is written into ``directory``."""
         if self.rate is None:
             return ["--noop"] if self.noop else []
-        return ["--config", json.dumps(self._config(shadow_port, sink_port))]
+        config = self._config(shadow_port, sink_port)
+        if self.policies == "on":
+            return ["--config-file", str(write(config, directory))]
+        return ["--config", json.dumps(config)]
 
     def _config(self, shadow_port: int, sink_port: int) -> dict[str, Any]:
         """Defaults wherever there is one: what a user gets."""
@@ -85,4 +93,6 @@ MODES: Final = (
          rate=1.0, carrier="process", shadow="hanging"),
     Mode("process_dead", "process, the shadow's port refuses connections",
          rate=1.0, carrier="process", shadow="dead"),
+    Mode("policies_off", "process, for comparison with policies_on", rate=1.0, carrier="process", policies="off"),
+    Mode("policies_on", "process, with every policy on (policies.py)", rate=1.0, carrier="process", policies="on"),
 )  # fmt: skip

@@ -23,6 +23,10 @@ hanging or dead. A window has too few calls for a P99, so the calls of all windo
 machine for milliseconds makes a P99, so each of these modes is measured at the same time as both bare servers, which
 get their calls in turns with it. It is measured in every fourth round of a full run, or when named.
 
+The shapes ``unary_policies`` and ``stream64_policies`` tell what policies cost: the plain experiment (``policies_off``)
+and the same with every policy on (``policies_on``, see ``policies.py``). Every mode there, the bare server too, gets
+calls with the metadata that the policies read. They are measured only when they or their modes are named.
+
 The JSON::
 
     {"schema": "shadowmesh.bench.overhead/2",
@@ -69,7 +73,7 @@ from bench import figures, machine, payload
 from bench.calibration import with_rates
 from bench.expected import expectations
 from bench.modes import MODES, REFERENCE, Mode
-from bench.plan import FULL, QUICK, SHAPES, Settings, Shape
+from bench.plan import FULL, QUICK, SHAPES, Settings, Shape, choose
 from bench.rounds import measure_rounds
 from bench.settling import settle
 from bench.stage import Stage
@@ -126,9 +130,12 @@ def main() -> None:
         parser.error(f"--json: there is no directory {arguments.json.resolve().parent}")
     settings = QUICK if arguments.quick else FULL
     changes = {name: value for name in ("rounds", "seed") if (value := getattr(arguments, name)) is not None}
-    shapes = _shapes(parser, arguments)
-    wanted = {REFERENCE, *_names(parser, "--modes", arguments.modes, [mode.name for mode in MODES])}
-    modes = tuple(mode for mode in MODES if mode.name in wanted and any(shape.takes(mode) for shape in shapes))
+    known = [mode.name for mode in MODES]
+    usual = known if arguments.only else [mode.name for mode in MODES if not mode.policies]
+    wanted = _names(parser, "--modes", arguments.modes or ",".join(usual), known)
+    shapes, modes = choose(_shapes(parser, arguments), {*wanted})
+    if not shapes:
+        parser.error("none of these modes is measured under one of these shapes")
     # Ended politely by a supervisor, it ends its processes as on Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:

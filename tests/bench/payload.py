@@ -1,4 +1,4 @@
-"""What travels: messages of the reference API, made once, of exactly the sizes the settings say."""
+"""What travels: messages of the reference API, made once, of exactly the sizes the settings say, and metadata."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ UNARY: Final = inference.method("Generate")
 STREAM: Final = inference.method("StreamGenerate")
 _USAGE: Final = {"input_tokens": 80, "output_tokens": 64}
 _STOP: Final = 1
+_CALLS_OF_A_CONVERSATION: Final = 8
 
 
 def request() -> bytes:
@@ -44,6 +45,20 @@ def deltas() -> tuple[bytes, ...]:
     last = {**fixed, "finish_reason": _STOP, "usage": _USAGE}
     delta = _filled(STREAM.response, "delta", fixed, REPLY_BYTES)
     return (delta,) * (STREAM_MESSAGES - 1) + (_filled(STREAM.response, "delta", last, REPLY_BYTES),)
+
+
+def metadata(call: int) -> tuple[tuple[str, str], ...]:
+    """Return what a call with this number bears where policies read metadata; its idempotency key is its own."""
+    return (
+        ("authorization", "Bearer of-the-caller"),
+        ("cookie", "session=3f1c0a77d2; theme=dark"),
+        ("x-tenant-id", "tenant-0042"),
+        ("x-tier", "paid"),
+        ("x-client", "web/3.14.1"),
+        ("x-conversation-id", f"{call // _CALLS_OF_A_CONVERSATION:016x}"),
+        ("idempotency-key", f"{call:016x}"),
+        ("x-experiment-arm", "b"),
+    )
 
 
 def _filled(kind: type[Message], field: str, fixed: dict[str, object], size: int) -> bytes:

@@ -40,7 +40,7 @@ class Process:
 
     def cpu_ns(self) -> int:
         """Return the CPU time the process has used."""
-        return _cpu_ns(self.pid)
+        return cpu_ns(self.pid)
 
     def pin(self, cores: Iterable[int]) -> None:
         """Keep every thread the process has, and those they start, on ``cores``."""
@@ -87,11 +87,12 @@ def children_cpu_ns(processes: Iterable[Process]) -> dict[int, int]:
     for process in processes:
         for pid in process.children():
             with suppress(OSError):
-                clocks[pid] = _cpu_ns(pid)
+                clocks[pid] = cpu_ns(pid)
     return clocks
 
 
-def _cpu_ns(pid: int) -> int:
+def cpu_ns(pid: int) -> int:
+    """Return the CPU time a process has used: user and system, all threads."""
     return time.clock_gettime_ns((~pid) << 3 | _CPU_CLOCK)
 
 

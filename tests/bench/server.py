@@ -57,9 +57,17 @@ class Model(grpc.GenericRpcHandler):
             yield delta
 
 
-async def serve(*, noop: bool, config: str, delay: float) -> None:
-    """Serve until told to end; ``config`` is a ShadowMesh configuration or empty."""
+async def serve(*, noop: bool, config: str, config_file: str, delay: float) -> None:
+    """
+    Serve until told to end.
+
+    Args:
+        config: a ShadowMesh configuration, or empty.
+        config_file: a file with one, or empty.
+    """
     mesh = Mesh(parse(config)) if config else None
+    if config_file:
+        mesh = Mesh.from_file(config_file)
     interceptors: list[grpc.aio.ServerInterceptor] = [NoOp()] if noop else []
     if mesh is not None:
         interceptors.append(mesh.aio_interceptor())
@@ -93,6 +101,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--noop", action="store_true")
     parser.add_argument("--config", default="")
+    parser.add_argument("--config-file", default="")
     parser.add_argument("--delay", type=float, default=0.0)
     arguments = parser.parse_args()
-    asyncio.run(serve(noop=arguments.noop, config=arguments.config, delay=arguments.delay))
+    asyncio.run(serve(**vars(arguments)))

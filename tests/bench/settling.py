@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from bench.plan import Shape
 from bench.stage import Stage
@@ -24,8 +25,9 @@ def settle(stage: Stage) -> None:
         until = time.monotonic() + _WITHIN
         arrived = stage.shadows.calls(mode.shadow)
         up = not mode.mirrors
+        few = replace(_FEW, metadata=bool(mode.policies))
         while not up:
-            send(stage, [mode], _FEW.job([stage.port(mode)], _SECONDS, 0))
+            send(stage, [mode], few.job([stage.port(mode)], _SECONDS, 0))
             has_children = stage.pin_children(mode)
             mirrors = mode.shadow == "dead" or stage.shadows.calls(mode.shadow) > arrived
             up = mirrors and (has_children or not mode.has_children)

@@ -87,9 +87,10 @@ class Stage:
         """
         os.sched_setaffinity(0, self.cores.all)
         self._end([*self._hops.values(), *self._live.values()])
+        files = Path(self._files.name)
         self._live = {
             mode.name: self._start(
-                Child("bench.server", *mode.arguments(self.shadows.ports[mode.shadow], self.sink.port))
+                Child("bench.server", *mode.arguments(self.shadows.ports[mode.shadow], self.sink.port, files))
             )
             for mode in self.modes
         }

@@ -70,7 +70,8 @@ def _title(shape: dict[str, Any]) -> str:
     what = f"{shape['messages']}-message server streams" if shape["streaming"] else "unary"
     model = f", model of {shape['model_seconds'] * 1e3:g} ms" if shape["model_seconds"] else ""
     load = f"{shape['concurrency']} in flight" if shape["concurrency"] else f"open loop, {shape['rate']:g} calls/s"
-    return f"{shape['name']}: {what}{model}, {load}, {shape['connections']} connection(s)"
+    metadata = ", with metadata" if shape["metadata"] else ""
+    return f"{shape['name']}: {what}{model}, {load}, {shape['connections']} connection(s){metadata}"
 
 
 def _cells(row: _Row) -> tuple[str, ...]:

@@ -2,13 +2,15 @@
 Just enough HTTP/2 to load a gRPC server, so that the load generator costs a fraction of what it measures.
 
 One method, one request, one answer of known size per connection. Frames are what grpc's own client would send: the
-header block is literal in the first call and all table references afterwards. Answers are counted, not decoded:
-a call is good when the bytes of its messages are all there and trailers end it.
+header block is literal in the first call and all table references afterwards, but for metadata of the caller's, which
+is literal in every call. Answers are counted, not decoded: a call is good when the bytes of its messages are all there
+and trailers end it.
 """
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable, Iterable
 from typing import Final
 
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -19,21 +21,28 @@ _LARGEST_WINDOW: Final = (1 << 31) - 1
 _REFILL: Final = 1 << 26
 _RECEIVE: Final = 1 << 18
 
+Metadata = Callable[[], Iterable[tuple[str, str]]]
+"""Returns what the next call bears."""
+
 
 class Connection:
     """One client connection; ``send`` starts calls, ``receive`` tells which have ended."""
 
-    def __init__(self, port: int, path: str, request: bytes, answer_bytes: int) -> None:
+    def __init__(
+        self, port: int, path: str, request: bytes, answer_bytes: int, metadata: Metadata | None = None
+    ) -> None:
         """
         Connect.
 
         Args:
             answer_bytes: what the messages of a good answer hold, five bytes of gRPC framing each included.
+            metadata: what calls bear besides what every gRPC call does.
         """
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=30)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.bad = 0
         self._answer_bytes = answer_bytes
+        self._metadata = metadata
         self._got: dict[int, int] = {}
         self._rest = b""
         self._next = 1
@@ -60,6 +69,9 @@ class Connection:
         parts: list[bytes] = []
         for stream in streams:
             start, block = self._first if stream == 1 else self._later
+            if self._metadata is not None:
+                block += b"".join(b"\0" + _text(key) + _text(value) for key, value in self._metadata())
+                start = _frame_start(len(block), _HEADERS, _END_HEADERS)
             number = stream.to_bytes(4, "big")
             parts += (start, number, block, self._data, number, self._body)
             self._got[stream] = 0

@@ -36,6 +36,8 @@ from shadowmesh.processor.settings import ProcessorSettings
 from shadowmesh.telemetry.local_address import parse
 from shadowmesh.testing import Backend, SpanSink
 
+AT_ANY_PORT = {"listen": "127.0.0.1:0", "http_listen": None}
+
 
 def telling(settings: Config, address: str) -> Config:
     """Return the configuration with the status endpoint switched on."""
@@ -69,9 +71,15 @@ def mirrored_calls(kind: str, address: str, calls: int = 3) -> Iterator[Mesh]:
         yield mesh
 
 
+@pytest.fixture(autouse=True)
+def _own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what a processor keeps."""
+    monkeypatch.chdir(tmp_path)
+
+
 @asynccontextmanager
 async def running_processor(**changes: Any) -> AsyncIterator[Processor]:
-    processor = Processor(ProcessorSettings.model_validate({"listen": "127.0.0.1:0", "window": "1h"} | changes))
+    processor = Processor(ProcessorSettings.model_validate(AT_ANY_PORT | {"window": "1h"} | changes))
     await processor.start()
     try:
         yield processor
@@ -215,12 +223,13 @@ async def test_a_processor_says_what_came_and_what_became_of_it(tmp_path: Path) 
         await send(TRACES, legs_request([live("p1"), shadow("p1"), live("p2")]))
         with pytest.raises(grpc.aio.AioRpcError):
             await send(TRACES, b"\xff")
+        assert await processor.stored(20)
         answer = await asyncio.to_thread(ask, parse(address))
         assert (answer["schema"], answer["kind"], answer["service_name"]) == (
             "shadowmesh.status/1", "processor", "shadowmesh-processor",
         )  # fmt: skip
         assert answer["spans"] == {"accepted": 3, "ignored": 0, "duplicate": 0, "late": 0, "rejected": 0}
-        assert answer["requests"] == {"accepted": 1, "invalid": 1, "failed": 0}
+        assert answer["requests"] == {"accepted": 1, "invalid": 1, "failed": 0, "overloaded": 0, "refused": 0}
         assert answer["waiting"] == {"used": 1, "cap": 100_000}
         (experiment,) = answer["experiments"]
         (paired,) = experiment["targets"]
@@ -254,7 +263,7 @@ async def test_a_processor_whose_loop_is_busy_says_so_instead_of_keeping_the_cli
 async def test_a_processor_refuses_to_start_at_a_status_address_that_is_taken(tmp_path: Path) -> None:
     address = f"unix:{tmp_path}/s"
     async with running_processor(status=address) as first:
-        second = Processor(ProcessorSettings(listen="127.0.0.1:0", status=address))
+        second = Processor(ProcessorSettings.model_validate(AT_ANY_PORT | {"status": address, "data": "another"}))
         with pytest.raises(StartError, match="another process does"):
             await second.start()
         await second.close()

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from support.legs import lasting, live, shadow, usage
 
 from shadowmesh.compare.comparison import compare
-from shadowmesh.model import Change, Comparison, Cost, Leg, Pair
+from shadowmesh.compare.divergence import Output
+from shadowmesh.model import Change, ChunkGaps, Comparison, Cost, Divergence, Leg, Pair
 from shadowmesh.names import Check
 
 
@@ -115,6 +116,68 @@ def test_checks_are_equality_of_what_both_sides_say(digest: str, reasons: tuple[
         Check.FINISH_REASON: equal,
         Check.OUTPUT_EXACT: equal,
     }
+
+
+def stream(seconds: float, first: float, tokens: int, p95: float, longest: float, stalls: int) -> dict[str, Any]:
+    return {
+        **lasting(seconds),
+        "time_to_first_chunk": first,
+        "chunk_gaps": ChunkGaps(p50=0.01, p95=p95, max=longest),
+        "stall_count": stalls,
+        "fields": usage(10, tokens),
+    }
+
+
+def test_the_shape_of_two_streams_is_compared() -> None:
+    shown = comparison(live(**stream(1.0, 0.5, 5, 0.1, 0.25, 0)), shadow(**stream(2.0, 1.0, 5, 0.2, 1.5, 1)))
+    assert shown.time_per_output_token == Change(live=0.125, shadow=0.25, delta=0.125, ratio=2)
+    assert shown.output_rate == Change(live=10, shadow=5, delta=-5, ratio=0.5)
+    assert shown.chunk_gap_p95 == Change(live=0.1, shadow=0.2, delta=0.1, ratio=2)
+    assert shown.chunk_gap_max == Change(live=0.25, shadow=1.5, delta=1.25, ratio=6)
+    assert shown.stall_count == Change(live=0, shadow=1, delta=1, ratio=None)
+
+
+def test_gaps_that_a_slow_client_made_are_not_compared_and_what_he_did_not_make_is() -> None:
+    slow = live(**stream(1.5, 0.5, 5, 0.6, 0.6, 1), write_stall=0.5)
+    shown = comparison(slow, shadow(**stream(1.0, 0.5, 5, 0.1, 0.1, 0)))
+    assert (shown.chunk_gap_p95, shown.chunk_gap_max, shown.stall_count) == (None, None, None)
+    assert shown.output_rate == Change(live=10, shadow=10, delta=0, ratio=1)
+
+
+@pytest.mark.parametrize("side", ["live", "shadow"])
+def test_without_two_streams_there_is_no_shape_to_compare(side: str) -> None:
+    one, whole = {"fields": usage(10, 5)}, stream(1.0, 0.5, 5, 0.1, 0.2, 0)
+    shown = comparison(live(**(one if side == "live" else whole)), shadow(**(one if side == "shadow" else whole)))
+    shapes = (
+        shown.time_per_output_token,
+        shown.output_rate,
+        shown.chunk_gap_p95,
+        shown.chunk_gap_max,
+        shown.stall_count,
+    )
+    assert shapes == (None,) * 5
+
+
+def outputs(one: str, other: str, *, whole: bool = True, **digests: str) -> Comparison:
+    pair = Pair(
+        pair_id="p1",
+        target="candidate",
+        live=live(output_digest=digests.get("live")),
+        shadow=shadow(output_digest=digests.get("shadow")),
+    )
+    return compare(pair, outputs=(Output(one), Output(other, whole)))
+
+
+def test_captured_outputs_tell_whether_and_where_they_differ() -> None:
+    assert outputs("abc", "abc").matches[Check.OUTPUT_EXACT] is True
+    differ = outputs("abc", "abd")
+    assert (differ.matches[Check.OUTPUT_EXACT], differ.divergence) == (False, Divergence(at=2, share=2 / 3))
+
+
+def test_where_captured_outputs_tell_nothing_the_digests_do() -> None:
+    assert outputs("abcd", "ab", whole=False).matches[Check.OUTPUT_EXACT] is None
+    assert outputs("abcd", "ab", whole=False, live="x", shadow="y").matches[Check.OUTPUT_EXACT] is False
+    assert outputs("abcd", "ab", whole=False, live="x", shadow="x").divergence is None
 
 
 def test_money_of_two_currencies_is_never_compared() -> None:

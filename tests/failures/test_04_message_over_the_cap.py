@@ -45,6 +45,8 @@ def test_a_request_stream_over_the_cap_cuts_the_shadow_and_reaches_the_live_hand
         legs = it.settle(2, grace=5)
         assert {leg.end for leg in legs["candidate"]} == {CallEnd.CUT}
         assert {leg.complete for leg in legs["candidate"]} == {False}
+        reason = DropReason.OVERSIZE if what == "one large message" else DropReason.OVERSIZE_CALL
+        assert {leg.drop_reason for leg in legs["candidate"]} == {reason}
         assert [leg.status for leg in legs[LIVE]] == ["OK", "OK"]
 
 

@@ -19,7 +19,7 @@ import grpc
 import pytest
 from support.calls import ARITIES, SCENARIOS, see
 from support.meshes import config, target
-from support.otlp import TRACES
+from support.otlp import TRACES, legs_of
 from support.scripts import script
 from support.shadows import answering, hanging
 from support.worlds import WORLDS, with_mirror, world
@@ -27,7 +27,6 @@ from support.worlds import WORLDS, with_mirror, world
 from shadowmesh.build import Mesh
 from shadowmesh.model import Leg
 from shadowmesh.names import CallEnd, Decision, Role
-from shadowmesh.processor.decode import decode_spans
 from shadowmesh.testing import Backend, ReceivedCall
 
 _START_SECONDS, _END_SECONDS = 30.0, 20.0
@@ -128,13 +127,7 @@ def accepting(call: ReceivedCall, requests: Iterator[bytes], context: grpc.Servi
 
 
 def received_legs(receiver: Backend) -> list[Leg]:
-    return [
-        leg
-        for call in receiver.calls
-        if call.method == TRACES
-        for body in call.requests
-        for leg in decode_spans(body).legs
-    ]
+    return [leg for call in receiver.calls if call.method == TRACES for body in call.requests for leg in legs_of(body)]
 
 
 @pytest.mark.parametrize(("kind", "carrier"), WORLDS)

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import grpc
 import pytest
+from support import conversations
 from support.calls import ARITIES, SCENARIOS, see
-from support.meshes import target
+from support.collector import spans_in
+from support.meshes import config, target
+from support.otlp import TRACES
 from support.resources import children, until
+from support.servers import interceptor_of, live_server
 from support.shadows import hanging
 from support.traffic import Traffic
-from support.worlds import World, world
+from support.worlds import World, with_mirror, world
 
-from shadowmesh.names import Decision, Role
-from shadowmesh.testing import Backend, ReceivedCall
+from shadowmesh.build import Mesh
+from shadowmesh.config import Config
+from shadowmesh.names import Decision, DropReason, Role
+from shadowmesh.schema.messages import GenerateRequest
+from shadowmesh.telemetry.settings import OtlpSettings
+from shadowmesh.testing import Backend, ReceivedCall, SpanSink
 
 pytest.importorskip("shadowmesh.mirror.process")
 
@@ -96,3 +107,89 @@ def test_a_child_that_is_stopped_never_holds_up_a_live_call(kind: str) -> None:
         assert traffic.failures == []
         it.mesh.drain(10)
         accounted(it, 420)
+
+
+EXCHANGES = 600
+"""On one call: more than an exporter sends at once."""
+
+
+class Receiver:
+    """Takes the first spans it is sent, takes or refuses the second, and leaves what follows unanswered."""
+
+    def __init__(self, *, refuses: bool) -> None:
+        self.sink = SpanSink()
+        self.asked_again = threading.Event()
+        self.let_go = threading.Event()
+        self._refuses = refuses
+        self._number = 0
+
+    def __call__(self, call: ReceivedCall, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        body = b"".join(requests)
+        if call.method != TRACES:
+            yield b""
+            return
+        self._number += 1
+        if self._number > 2:
+            self.asked_again.set()
+            self.let_go.wait(30)
+            context.abort(grpc.StatusCode.UNAVAILABLE, "as the test says")
+        if self._number == 2 and self._refuses:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "as the test says")
+        self.sink.export([*spans_in(body)])
+        yield b""
+
+
+@contextmanager
+def exporting_to(settings: Config, receiver: Receiver) -> Iterator[Mesh]:
+    with Backend(receiver, workers=4) as collector:
+        otlp = OtlpSettings(endpoint=f"http://{collector.address}")
+        telemetry = settings.telemetry.model_copy(update={"otlp": otlp})
+        mesh = Mesh(settings.model_copy(update={"telemetry": telemetry}))
+        try:
+            yield mesh
+        finally:
+            receiver.let_go.set()
+            mesh.close(0)
+
+
+def conversing(call: ReceivedCall, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+    for data in requests:
+        yield from (delta.SerializeToString() for delta in conversations.answer(GenerateRequest.FromString(data)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("refuses", [False, True])
+def test_exchanges_of_one_call_of_which_some_were_exported_or_lost_before_the_kill_are_counted_once(
+    kind: str, refuses: bool
+) -> None:
+    before = children()
+    receiver = Receiver(refuses=refuses)
+    with Backend(conversing, workers=16) as backend:
+        # The second call and the third are shed there, and have legs that say so.
+        slow = target(backend.address, "slow", max_rate=0.001, burst=1)
+        settings = with_mirror(config(target(backend.address), slow), carrier="process")
+        with exporting_to(settings, receiver) as mesh:
+            handler = conversations.Conversation(kind)
+            with live_server(kind, lambda: [interceptor_of(kind, mesh)], handler=handler) as server:
+                conversations.converse(server, 1)
+                receiver.sink.wait_for_legs(3)
+                conversations.converse(server, EXCHANGES, "a")
+                assert receiver.asked_again.wait(20)
+                # What the worker heard of the second export it says before the word that this call is over.
+                conversations.converse(server, 1)
+                backend.wait_for_calls(4)
+                assert until(lambda: not any(mesh.active().values()))
+                os.kill(the_child(before), signal.SIGKILL)
+                assert until(lambda: mesh.status()["carrier"]["restarts"] == 1)
+            funnel = mesh.funnel()
+            lost = {one["name"]: one["lost"] for one in mesh.status()["experiments"][0]["targets"]}
+        seen = Counter(leg.target for leg in receiver.sink.legs() if leg.role == Role.SHADOW)
+    assert {(key.target, key.decision, key.drop_reason): count for key, count in funnel.items()} == {
+        ("candidate", Decision.MIRRORED, ""): EXCHANGES + 2,
+        ("slow", Decision.MIRRORED, ""): 1,
+        ("slow", Decision.DROPPED, DropReason.RATE_LIMIT): EXCHANGES + 1,
+    }
+    for name in ("candidate", "slow"):
+        assert seen[name] + sum(lost[name].values()) == EXCHANGES + 2
+        assert (seen[name] > 1, lost[name].get("export", 0) > 0) == (not refuses, refuses)
+        assert 1 < lost[name]["worker"] < EXCHANGES + 1

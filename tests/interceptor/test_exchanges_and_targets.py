@@ -2,54 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import grpc
 import pytest
+from support.conversations import Conversation, answer, converse
 from support.meshes import CARRIERS, config, refusing_address, running_mesh, target
 from support.scripts import script
-from support.servers import interceptor_of, is_aio, live_server
+from support.servers import interceptor_of, live_server
 from support.shadows import answering
 
 from shadowmesh.names import Decision, Role
 from shadowmesh.policy.live_gate import FunnelKey
-from shadowmesh.schema.messages import FINISH_REASON_STOP, GenerateDelta, GenerateRequest, Usage
+from shadowmesh.schema.messages import GenerateRequest
 from shadowmesh.testing import Backend, ReceivedCall
 
-CONVERSE = "/shadowmesh.v1.Inference/Converse"
 PLAIN = [pair for pair in CARRIERS if pair[0] in ("sync", "aio")]
-
-
-def answer(request: GenerateRequest) -> list[GenerateDelta]:
-    words = request.prompt.split()
-    deltas = [GenerateDelta(request_id=request.request_id, delta=word) for word in words]
-    usage = Usage(input_tokens=1, output_tokens=len(words))
-    last = GenerateDelta(request_id=request.request_id, finish_reason=FINISH_REASON_STOP, usage=usage)
-    return [*deltas, last]
-
-
-class Conversation(grpc.GenericRpcHandler):
-    """Answers every request of a stream as it comes."""
-
-    def __init__(self, kind: str) -> None:
-        self._kind = kind
-
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
-        def sync(requests: Iterator[GenerateRequest], context: Any) -> Iterator[GenerateDelta]:
-            for request in requests:
-                yield from answer(request)
-
-        async def aio(requests: AsyncIterator[GenerateRequest], context: Any) -> AsyncIterator[GenerateDelta]:
-            async for request in requests:
-                for delta in answer(request):
-                    yield delta
-
-        return grpc.stream_stream_rpc_method_handler(
-            aio if is_aio(self._kind) else sync,
-            request_deserializer=GenerateRequest.FromString,
-            response_serializer=GenerateDelta.SerializeToString,
-        )
 
 
 def shadow(call: ReceivedCall, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
@@ -69,12 +37,7 @@ def test_a_stream_of_three_exchanges_has_three_pairs(kind: str, carrier: str) ->
         settings = config(target(backend.address), output_digest=True)
         with running_mesh(settings, carrier) as (mesh, sink):
             with live_server(kind, lambda: [interceptor_of(kind, mesh)], handler=Conversation(kind)) as server:
-                requests = [GenerateRequest(request_id=f"r{number}", prompt="a b c") for number in range(3)]
-                converse: Any = server.channel.stream_stream(
-                    CONVERSE, GenerateRequest.SerializeToString, GenerateDelta.FromString
-                )
-                answers = list(converse(iter(requests), timeout=20))
-                assert len(answers) == 12
+                assert len(converse(server, 3)) == 12
                 mesh.drain(10)
             legs = sink.legs()
             assert mesh.faults() == {}

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from support.frames import BY_KIND, FRAMES
 
 from shadowmesh.errors import FrameError
-from shadowmesh.mirror.codec import MAX_BODY, Decoder, encode
-from shadowmesh.mirror.frames import Abandon, Credit, Frame
+from shadowmesh.mirror.codec import MAX_BODY, Decoder, encode, together
+from shadowmesh.mirror.frames import Abandon, Credit, Frame, Reload
 
 
 def typed(frames: list[Frame]) -> list[tuple[type[Frame], Frame]]:
@@ -49,6 +49,30 @@ def test_a_frame_comes_with_its_last_byte_and_not_before(frame: Frame) -> None:
     assert typed(list(decoder.feed(data[-1:]))) == typed([frame])
 
 
+@given(st.lists(FRAMES, max_size=5), st.lists(FRAMES, max_size=2), st.data())
+def test_frames_of_one_breath_are_read_when_the_last_is_there_and_none_before(
+    frames: list[Frame], after: list[Frame], data: st.DataObject
+) -> None:
+    breath = together([*map(encode, frames)])
+    cut = data.draw(st.integers(0, len(breath) - 1))
+    decoder = Decoder()
+    assert list(decoder.feed(breath[:cut])) == []
+    rest = breath[cut:] + b"".join(map(encode, after))
+    assert typed(list(decoder.feed(rest))) == typed([*frames, *after])
+
+
+class Endless(bytes):
+    """Says it is longer than a frame may be."""
+
+    def __len__(self) -> int:
+        return MAX_BODY + 1
+
+
+def test_a_frame_that_nobody_would_read_is_not_written() -> None:
+    with pytest.raises(FrameError, match="frame kind 6 of 2147483649 bytes"):
+        encode(Reload(0, Endless(b"{}")))
+
+
 @given(st.binary(max_size=200))
 def test_garbage_raises_a_frame_error_or_waits_for_more(data: bytes) -> None:
     with contextlib.suppress(FrameError):
@@ -76,7 +100,7 @@ def test_a_body_that_is_cut_short_is_a_frame_error_or_another_frame(frame: Frame
         assert typed(found) != typed([frame])
 
 
-@pytest.mark.parametrize("header", [(18, 0), (255, 0), (0, MAX_BODY + 1)])
+@pytest.mark.parametrize("header", [(19, 0), (255, 0), (0, MAX_BODY + 1), (128, MAX_BODY + 1)])
 def test_an_unknown_kind_or_a_body_beyond_all_limits_is_refused_from_the_header_alone(header: tuple[int, int]) -> None:
     with pytest.raises(FrameError, match=f"frame kind {header[0]} of {header[1]} bytes"):
         decode(struct.pack("<BIQ", *header, 1))

@@ -36,6 +36,7 @@ from shadowmesh.mirror.frames import (
     Request,
     RequestEnd,
     Response,
+    Settled,
     State,
 )
 from shadowmesh.names import CallEnd, DropReason
@@ -330,15 +331,16 @@ async def test_frames_that_go_the_other_way_are_counted_as_faults_and_nothing_el
 # --- several exchanges, and a recorder that breaks ------------------------------------------------------------
 
 
-async def test_exchanges_beyond_the_first_are_reported_for_every_admitted_target() -> None:
+async def test_exchanges_beyond_the_first_are_reported_for_every_target_that_has_legs_shed_or_not() -> None:
     with Backend(answer) as backend:
         settings = experiment(target("a", address=backend.address), target("b", address=backend.address))
         async with mirror(settings) as mirrored:
             mirrored.exchanges = 4
-            mirrored.unary(admissions=(Admission("a", 1.0), Admission("b", 1.0, DropReason.OVERSIZE)))
+            admissions = (Admission("a", 1.0), Admission("b", 1.0, DropReason.OVERSIZE))
+            mirrored.unary(admissions=admissions)
             mirrored.done()
             await mirrored.recorded()
-    assert mirrored.said(Extra) == [Extra(1, "summaries", "a", 3)]
+    assert mirrored.said(Extra) == [Extra(1, "summaries", admissions, 3)]
     assert mirrored.credit() == 1
 
 
@@ -350,6 +352,7 @@ async def test_a_recorder_that_breaks_costs_the_record_and_nothing_else() -> Non
             mirrored.done()
             await mirrored.recorded()
     assert (mirrored.outcomes(), mirrored.credit()) == ({(1, "candidate"): 1}, 1)
+    assert mirrored.said(Settled) == [Settled(0, (1,), (1,))]
     assert mirrored.faults.totals() == {"recorder: RuntimeError": 1}
 
 

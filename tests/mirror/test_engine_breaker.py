@@ -246,7 +246,7 @@ async def test_exchanges_beyond_the_first_of_a_call_that_the_breaker_shed_are_co
 
 def shadow(mirrored: Mirror, number: int) -> Leg:
     ids = count(1)
-    ((_, (leg,)),) = assemble(mirrored.records[number], new_span_id=lambda: next(ids), digest_key=b"k")
+    ((_, (leg,), _),) = assemble(mirrored.records[number], new_span_id=lambda: next(ids), digest_key=b"k")
     return leg
 
 

@@ -22,9 +22,10 @@ from shadowmesh.mirror.accounts import Accounts
 from shadowmesh.mirror.assembly import make_accounts
 from shadowmesh.mirror.budget_file import BudgetFile
 from shadowmesh.mirror.carrier import MirrorSettings
-from shadowmesh.mirror.frames import Drain, Request, RequestEnd
+from shadowmesh.mirror.frames import Drain, Frame, Left, Request, RequestEnd
 from shadowmesh.names import BudgetLimit, CallEnd, DropReason
 from shadowmesh.policy.budget import Remaining
+from shadowmesh.policy.experiment import ExperimentSettings
 from shadowmesh.policy.self_check import marker
 from shadowmesh.pricing import PriceSettings, Pricing
 from shadowmesh.schema import messages
@@ -58,14 +59,15 @@ class Model:
 
 
 class Heard:
-    """What was published; one may wait for it."""
+    """What was said to be left; one may wait for it."""
 
     def __init__(self) -> None:
         self.said: list[Remaining] = []
         self._changed = asyncio.Event()
 
-    def __call__(self, one: Remaining) -> None:
-        self.said.append(one)
+    def __call__(self, frame: Frame) -> None:
+        assert isinstance(frame, Left)
+        self.said.append(frame.remaining)
         self._changed.set()
 
     async def until(self, condition: Callable[[list[Remaining]], bool]) -> None:
@@ -96,7 +98,12 @@ class World:
 
 @asynccontextmanager
 async def world(
-    backend: Backend, *, state: Path | None = None, prices: Iterable[PriceSettings] = (PRICE,), **settings: Any
+    backend: Backend,
+    *,
+    state: Path | None = None,
+    prices: Iterable[PriceSettings] = (PRICE,),
+    seconds: float = 0.01,
+    **settings: Any,
 ) -> AsyncIterator[World]:
     """A mirror of one target; ``time_box`` and ``preset`` are the experiment's, the rest is the target's."""
     clock, heard = FakeClock(NOW), Heard()
@@ -105,9 +112,9 @@ async def world(
         lambda: Pricing(tuple(prices)),
         faults=Faults(),
         file=None if state is None else BudgetFile(str(state), 1),
-        publish=heard,
+        reply=heard,
         wall_ns=clock,
-        seconds=0.01,
+        seconds=seconds,
     )
     async with mirror(experiment(target(address=backend.address, **settings), **about), accounts=accounts) as mirrored:
         yield World(mirrored, accounts, clock, heard)
@@ -249,7 +256,7 @@ async def test_a_shadow_says_where_it_was_sent_so_that_a_live_server_knows_its_o
     assert ("x-shadowmesh-target", marker("summaries", "candidate")) in call.metadata
 
 
-async def test_what_is_left_is_published_when_it_has_changed() -> None:
+async def test_what_is_left_is_said_when_it_has_changed() -> None:
     with Backend(Model()) as backend:
         async with world(backend, budget={"total": 100.0, "tokens": 10_000}, time_box={"pairs": 5}) as it:
             await it.mirrored.play(1)
@@ -262,6 +269,34 @@ async def test_what_is_left_is_published_when_it_has_changed() -> None:
             await it.mirrored.play(2)
             await it.heard.until(lambda said: said[-1].left == 3)
             assert len(set(it.heard.said)) == len(it.heard.said)
+
+
+async def test_what_is_left_is_said_at_once_of_a_new_limit_and_of_one_that_comes_back_and_a_last_time_at_the_end() -> (
+    None
+):
+    def limited(backend: Backend, **budget: float) -> ExperimentSettings:
+        return experiment(target(address=backend.address, budget=budget))
+
+    with Backend(Model()) as backend:
+        async with world(backend, seconds=HOUR, budget={"total": 100.0}) as it:
+            for budget in ({"total": 100.0}, {"per_day": 10.0}, {"total": 100.0}):
+                it.mirrored.reload(limited(backend, **budget))
+            assert [(one.limit, one.left) for one in it.heard.said] == [("total", 100), ("per_day", 10), ("total", 100)]
+            await it.mirrored.play(1)
+            await it.mirrored.engine.close()
+            assert [(one.limit, one.left) for one in it.heard.said[3:]] == [("total", 98)]
+
+
+async def test_while_nobody_knows_what_was_spent_nothing_is_said_to_be_left(tmp_path: Path) -> None:
+    with Backend(Model()) as backend:
+        async with world(backend, state=tmp_path, budget={"total": 100.0}) as first:
+            await first.mirrored.play(1)
+            async with world(backend, state=tmp_path, budget={"total": 100.0}) as late:
+                await late.mirrored.play(1)
+                assert late.heard.said == []
+                await first.mirrored.engine.close()
+                await late.heard.until(bool)
+                assert [one.left for one in late.heard.said] == [98]
 
 
 async def test_breaker_and_budget_each_keep_a_target_closed() -> None:

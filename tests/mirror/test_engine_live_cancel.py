@@ -38,7 +38,7 @@ class Held:
 
 def shadow_leg(mirrored: Mirror) -> Leg:
     ids = count(1)
-    ((_, (leg,)),) = assemble(mirrored.records[0], new_span_id=lambda: next(ids), digest_key=b"k")
+    ((_, (leg,), _),) = assemble(mirrored.records[0], new_span_id=lambda: next(ids), digest_key=b"k")
     return leg
 
 

@@ -104,7 +104,7 @@ async def test_a_call_admitted_before_a_reload_that_begins_after_it_has_a_leg_th
             (record,) = await mirrored.recorded()
         assert len(backend.calls) == (1 if left == "neighbour" else 0)
     ids = count(1)
-    ((_, legs),) = assemble(record, new_span_id=lambda: next(ids), digest_key=b"k")
+    ((_, legs, _),) = assemble(record, new_span_id=lambda: next(ids), digest_key=b"k")
     removed = (CallEnd.SHED, REMOVED)
     assert [(leg.end, leg.drop_reason) for leg in legs] == [
         removed,

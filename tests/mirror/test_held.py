@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.records import begin
 
+from shadowmesh.mirror.answers import Answers
+from shadowmesh.mirror.codec import Decoder, encode, together
 from shadowmesh.mirror.frames import (
     Begin,
     Credit,
@@ -45,7 +47,7 @@ def test_what_is_settled_is_held_no_longer() -> None:
     for frame in (Outcomes(0, "summaries", "a", (1,)), Outcomes(0, "summaries", "c", (1,)), Credits(0, (1,), (3,))):
         held.came_back(frame)
         assert len(held) == 1, "its spans are not exported yet"
-    held.came_back(Settled(0, (1,)))
+    held.came_back(Settled(0, (1,), (1,)))
     assert len(held) == 0
     assert held.write_off() == []
 
@@ -69,20 +71,24 @@ def test_pages_that_were_on_their_way_when_a_call_was_settled_come_back_too() ->
     opened(held, pages=1)
     held.came_back(Credits(0, (1,), (1,)))
     held.sent(done(1, pages=5))
-    held.came_back(Settled(0, (1,)))
-    assert held.write_off() == [Credit(1, 5)]
+    held.came_back(Settled(0, (1,), (1,)))
+    assert [frame for frame in held.write_off() if not isinstance(frame, Outcome)] == [Credit(1, 5)]
     opened(held, 2, pages=1)
-    held.came_back(Settled(0, (2,)))
+    held.came_back(Settled(0, (2,), (1,)))
     held.came_back(Credits(0, (2,), (1,)))
     assert len(held) == 0
 
 
-def test_a_call_of_several_exchanges_loses_all_of_them() -> None:
+def test_a_call_of_several_exchanges_loses_those_that_nobody_has_accounted_for() -> None:
     held = Held()
-    opened(held)
-    held.came_back(Extra(1, "summaries", "a", 2))
-    lost = [frame for frame in held.write_off() if isinstance(frame, Lost)]
-    assert {frame.exchanges for frame in lost} == {3}
+    for call in (1, 2, 3):
+        opened(held, call)
+        held.came_back(Extra(call, "summaries", TWO, 2))
+    held.came_back(Settled(0, (2, 3), (2, 1)))
+    held.came_back(Credits(0, (3,), (1,)))
+    held.came_back(Settled(0, (3,), (2,)))
+    lost = Counter({(one.call, one.target): one.exchanges for one in held.write_off() if isinstance(one, Lost)})
+    assert lost == {(call, target): exchanges for call, exchanges in ((1, 3), (2, 1)) for target in "abc"}
 
 
 def test_one_call_can_be_written_off_alone() -> None:
@@ -103,12 +109,8 @@ def test_frames_of_a_call_that_was_written_off_are_not_the_workers_business() ->
     assert held.write_off() == []
 
 
-WORDS = ("begin", "request", "done", "outcome a", "outcome c", "credit", "settle")
-STEPS = st.lists(st.tuples(st.integers(1, 4), st.sampled_from(WORDS)), max_size=60)
-
-
-class Book:
-    """Both sides of what passes: what a worker got, and what it or its account gave back."""
+class Mirror:
+    """A worker as it may be killed: what it has, what it says in one breath, and how much of that is heard."""
 
     def __init__(self) -> None:
         self.held = Held()
@@ -116,32 +118,89 @@ class Book:
         self.out: Counter[int] = Counter()
         self.back: Counter[int] = Counter()
         self.tokens: Counter[tuple[int, str]] = Counter()
+        self.counted: Counter[str] = Counter()
+        self.lost: Counter[str] = Counter()
+        self.arrived = 0
+        """Exchanges of every target whose spans were exported, and said to be."""
+        self._answers = Answers()
+        self._decoder = Decoder()
+        self._unheard = b""
+        self._pages: Counter[int] = Counter()
+        self._running: set[tuple[int, str]] = set()
+        self._exported = 0
+        self._breaths: list[tuple[int, int]] = []
 
-    def sends(self, call: int, step: str) -> None:
+    def play(self, call: int, step: str, number: int) -> None:
         if step == "begin":
-            if call not in self.begun:
-                self.begun.add(call)
-                self.out[call] += opened(self.held, call).pages
-            return
-        frame = Request(call, (1,), (b"x",), 2) if step == "request" else done(call, pages=3)
+            self._begin(call)
+        elif step in ("request", "done"):
+            self._pass(Request(call, (1,), (b"x",), number) if step == "request" else done(call, pages=number))
+        elif step == "outcome":
+            self._end(call, "ac"[number % 2])
+        elif step == "record":
+            self._record(call, number)
+        elif step in ("exported", "failed"):
+            self._export(call, number, lost=step == "failed")
+
+    def speak(self) -> None:
+        """Say what there is to say."""
+        self._unheard += together([*map(encode, self._answers.take())])
+        self._breaths.append((len(self._unheard), self._exported))
+        self._exported = 0
+
+    def hear(self, part: float) -> None:
+        """Take in that part of what was said and not heard; a breath is heard with its last byte."""
+        size = round(part * len(self._unheard))
+        data, self._unheard = self._unheard[:size], self._unheard[size:]
+        for frame in self._decoder.feed(data):
+            self.held.came_back(frame)
+            self._receive(frame)
+        self._breaths = [(end - size, exchanges) for end, exchanges in self._breaths]
+        self.arrived += sum(exchanges for end, exchanges in self._breaths if end <= 0)
+        self._breaths = [(end, exchanges) for end, exchanges in self._breaths if end > 0]
+
+    def die(self, part: float) -> None:
+        """Kill it when so much of what it has said is on its way."""
+        self.hear(part)
+        for frame in self.held.write_off():
+            self._receive(frame)
+
+    def _begin(self, call: int) -> None:
+        if call not in self.begun:
+            self.begun.add(call)
+            self.out[call] += opened(self.held, call).pages
+            self._pages[call] += 1
+            self._running |= {(call, "a"), (call, "c")}
+            self.counted.update("abc")
+
+    def _pass(self, frame: Request | LiveDone) -> None:
         if self.held.sent(frame):
-            self.out[call] += frame.pages
+            self.out[frame.call] += frame.pages
+            if frame.call in self._pages:
+                self._pages[frame.call] += frame.pages
+            else:
+                self._answers.add(Credit(frame.call, frame.pages))
 
-    def answers(self, call: int, step: str) -> None:
-        """Say what an engine may say next of a call it knows."""
-        left = self.out[call] - self.back[call]
-        answer: Frame = Settled(0, (call,))
-        if step.startswith("outcome"):
-            answer = Outcomes(0, "summaries", step[-1], (call,))
-        elif step == "credit":
-            answer = Credits(0, (call,), (left,))
-        elif left or self.tokens[call, "a"] + self.tokens[call, "c"] < 2:
-            return
-        if not self.tokens[call, step[-1]]:
-            self.held.came_back(answer)
-            self.said(answer)
+    def _end(self, call: int, target: str) -> None:
+        if (call, target) in self._running:
+            self._running.remove((call, target))
+            self._answers.add(Outcome(call, "summaries", target))
 
-    def said(self, frame: Frame) -> None:
+    def _record(self, call: int, exchanges: int) -> None:
+        if call in self._pages:
+            if exchanges > 1:
+                self._answers.add(Extra(call, "summaries", TWO, exchanges - 1))
+            self._answers.add(Credit(call, self._pages.pop(call)))
+
+    def _export(self, call: int, exchanges: int, *, lost: bool) -> None:
+        if lost:
+            for target in "abc":
+                self._answers.add(Lost(0, "summaries", target, "export", exchanges))
+        else:
+            self._exported += exchanges
+        self._answers.add(Settled(0, (call,), (exchanges,)))
+
+    def _receive(self, frame: Frame) -> None:
         if isinstance(frame, Credit):
             self.back[frame.call] += frame.pages
         elif isinstance(frame, Credits):
@@ -150,17 +209,47 @@ class Book:
             self.tokens[frame.call, frame.target] += 1
         elif isinstance(frame, Outcomes):
             self.tokens.update((call, frame.target) for call in frame.calls)
+        elif isinstance(frame, Extra):
+            self.counted.update({target: frame.exchanges for target, _, _ in frame.admissions})
+        elif isinstance(frame, Lost):
+            self.lost[frame.target] += frame.exchanges
 
 
-@given(STEPS)
-def test_every_page_and_every_token_comes_back_exactly_once(steps: list[tuple[int, str]]) -> None:
-    book = Book()
-    for call, step in steps:
-        if step in ("begin", "request", "done"):
-            book.sends(call, step)
-        elif call in book.begun:
-            book.answers(call, step)
-    for frame in book.held.write_off():
-        book.said(frame)
-    assert book.back + Counter() == book.out + Counter()
-    assert book.tokens == {(call, target): 1 for call in book.begun for target in "ac"}
+@st.composite
+def lives(draw: st.DrawFn) -> list[tuple[str, int]]:
+    """Return what happens to a call, in order; an engine that is told to end may record it before its live leg ends."""
+    exchanges = draw(st.integers(1, 3))
+    heard = [("request", draw(st.integers(1, 3))), ("done", draw(st.integers(0, 3)))]
+    late = draw(st.integers(0, 2))
+    fates = [(draw(st.sampled_from(("exported", "exported", "failed"))), 1) for _ in range(exchanges)]
+    ends = [("outcome", 0), ("outcome", 1), ("record", exchanges)]
+    return [("begin", 0), *heard[late:], *ends, *heard[:late], *fates]
+
+
+CALLS = (1, 2)
+# Long enough for both calls to come to their end; the worker is killed somewhere on the way.
+TURNS = st.tuples(
+    st.lists(st.sampled_from((*CALLS, *CALLS, "speak", "hear")), min_size=40, max_size=40), st.integers(1, 40)
+).map(lambda both: both[0][: both[1]])
+
+
+@settings(max_examples=300)
+@given(st.tuples(*(lives() for _ in CALLS)), TURNS, st.floats(0, 1), st.floats(0, 1))
+def test_wherever_a_worker_is_killed_every_page_token_and_exchange_is_accounted_for_exactly_once(
+    lived: tuple[list[tuple[str, int]], ...], turns: list[int | str], heard: float, last: float
+) -> None:
+    mirror = Mirror()
+    ahead = dict(zip(CALLS, map(iter, lived), strict=True))
+    for turn in turns:
+        if isinstance(turn, int):
+            mirror.play(turn, *next(ahead[turn], ("over", 0)))
+        elif turn == "speak":
+            mirror.speak()
+        else:
+            mirror.hear(heard)
+    mirror.die(last)
+    assert +mirror.back == +mirror.out
+    assert mirror.tokens == {(call, target): 1 for call in mirror.begun for target in "ac"}
+    for target in "abc":
+        assert mirror.counted[target] == mirror.arrived + mirror.lost[target]
+    assert len(mirror.held) == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from support.resources import until
+
 from shadowmesh.mirror.frames import Caller
 from shadowmesh.mirror.identity import new_pair_id, trace_of
 from shadowmesh.telemetry.propagation import SAMPLED
@@ -32,3 +34,11 @@ def test_without_a_header_or_with_a_bad_one_a_new_sampled_trace_begins() -> None
 
 def test_no_two_exchanges_share_their_pair_id() -> None:
     assert len({new_pair_id() for _ in range(1000)}) == 1000
+
+
+def test_pair_ids_sort_by_when_they_were_made() -> None:
+    first = new_pair_id()
+    assert until(lambda: new_pair_id() >> 80 > first >> 80)
+    ids = [new_pair_id() for _ in range(1000)]
+    assert all(first < one < 1 << 128 for one in ids)
+    assert [one >> 80 for one in ids] == sorted(one >> 80 for one in ids)

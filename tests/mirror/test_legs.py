@@ -10,15 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.experiments import CONVERSE, STREAM_GENERATE, experiment, target
 from support.records import Seen, record, wall
-from support.wire import delta, last_delta, request, response
+from support.wire import delta, last_delta, reference, request, response
 
 from shadowmesh.mirror.call_record import CallRecord
 from shadowmesh.mirror.frames import Caller
-from shadowmesh.mirror.legs import ExchangeLegs, assemble
+from shadowmesh.mirror.legs import ExchangeLegs, Messages, assemble
 from shadowmesh.mirror.observation import MAX_TIMES
 from shadowmesh.model import ChunkGaps, Leg
 from shadowmesh.names import CallEnd, Decision, DropReason
 from shadowmesh.policy.live_gate import Admission
+from shadowmesh.protocols.rewrite import Rewrite
 from shadowmesh.rpc import Arity
 from shadowmesh.schema import messages
 
@@ -26,9 +27,13 @@ KEY = bytes(32)
 UNARY = Seen([response("four", model="m")], at=[90])
 
 
-def legs_of(call: CallRecord, key: bytes = KEY) -> list[ExchangeLegs]:
+def exchanges_of(call: CallRecord, key: bytes = KEY) -> list[ExchangeLegs]:
     span_ids = count(100)
     return assemble(call, new_span_id=lambda: next(span_ids), digest_key=key)
+
+
+def legs_of(call: CallRecord, key: bytes = KEY) -> list[tuple[Leg, tuple[Leg, ...]]]:
+    return [(exchange.live, exchange.shadows) for exchange in exchanges_of(call, key)]
 
 
 def only(call: CallRecord) -> tuple[Leg, Leg]:
@@ -115,6 +120,35 @@ def test_gap_quantiles_are_gaps_that_occurred_in_order(moments: list[float]) -> 
     gaps = live.chunk_gaps
     assert gaps is not None
     assert 0 <= gaps.p50 <= gaps.p95 <= gaps.max
+
+
+def stalls(*moments: float, **settings: Any) -> int | None:
+    seen = Seen([delta()] * len(moments), at=moments, end=99_000)
+    call = record(
+        [request()],
+        seen,
+        seen,
+        method=STREAM_GENERATE,
+        arity=Arity.UNARY_STREAM,
+        settings=experiment(target(), **settings),
+    )
+    live, shadow = only(call)
+    assert live.stall_count == shadow.stall_count
+    return live.stall_count
+
+
+def test_a_gap_longer_than_a_second_is_a_stall_unless_the_experiment_says_otherwise() -> None:
+    # The wait for the first message is no gap, whatever it lasts.
+    moments = (5000, 5010, 6010, 7011, 9012, 9013)
+    assert stalls(*moments) == 2
+    assert stalls(*moments, stall_after="2s") == 1
+    assert stalls(*moments, stall_after="5ms") == 4
+    assert stalls(5000) == stalls() == 0
+
+
+def test_an_answer_that_is_no_stream_cannot_stall() -> None:
+    live, shadow = only(record([request()], UNARY, UNARY))
+    assert (live.stall_count, shadow.stall_count) == (None, None)
 
 
 def test_a_stream_beyond_what_times_are_kept_for_still_counts_every_message() -> None:
@@ -264,6 +298,67 @@ def test_a_method_without_a_map_has_the_digest_of_its_raw_messages() -> None:
     cut = digests(Seen([b"ab"], at=[1]), Seen([b"a", b"b"], at=[1, 2]), **changes)
     assert same[0] == same[1] is not None
     assert cut[0] != cut[1]
+
+
+# --- what is captured -----------------------------------------------------------------------------------------
+
+EVENTS = experiment(target(), content="events")
+SENT = {"sent": 1}
+
+
+def test_where_nothing_is_captured_no_message_leaves_the_record() -> None:
+    (exchange,) = exchanges_of(record([request()], UNARY, UNARY))
+    assert exchange.messages == ()
+
+
+def test_each_leg_has_the_messages_it_was_sent_and_its_own_answer() -> None:
+    asked, answered = request(prompt="q"), response("5")
+    call = record([asked], UNARY, Seen([answered], at=[9], more=SENT), settings=EVENTS)
+    (exchange,) = exchanges_of(call)
+    assert exchange.messages == (Messages([asked], UNARY.responses), Messages([asked], [answered]))
+    assert exchange.messages[0].requests is exchange.messages[1].requests, "so that it is read once"
+
+
+def test_a_shadow_has_what_it_was_sent_and_not_what_came() -> None:
+    call = record([request(model="m")], UNARY, Seen([response()], at=[9], more=SENT), settings=EVENTS)
+    call.rewrites["candidate"] = Rewrite(reference("Generate"), values={"model": "n"})
+    (exchange,) = exchanges_of(call)
+    assert [messages.requests for messages in exchange.messages] == [[request(model="m")], [request(model="n")]]
+
+
+def test_a_shadow_that_was_sent_a_part_or_nothing_has_no_more_than_that() -> None:
+    one, two = request(prompt="1"), request(prompt="2")
+    changes: dict[str, Any] = {"settings": EVENTS, "method": CONVERSE, "arity": Arity.STREAM_STREAM}
+    for sent, wanted in ((0, []), (1, [one]), (2, [one, two])):
+        (exchange,) = exchanges_of(record([one, two], Seen(), Seen(more={"sent": sent}), **changes))
+        assert list(exchange.messages[1].requests) == wanted
+    shed = Seen(status="", how=CallEnd.SHED, captured=False)
+    (exchange,) = exchanges_of(record([one], UNARY, shed, settings=EVENTS))
+    assert exchange.messages[1] == Messages([], None)
+
+
+@pytest.mark.parametrize("how", [CallEnd.CUT, CallEnd.CANCELLED, CallEnd.DEADLINE])
+def test_a_stream_that_was_cut_has_its_messages_as_far_as_it_went(how: CallEnd) -> None:
+    seen = Seen([delta("a"), delta("b")], at=[1, 2], status="CANCELLED", how=how)
+    changes: dict[str, Any] = {"settings": EVENTS, "method": STREAM_GENERATE, "arity": Arity.UNARY_STREAM}
+    (exchange,) = exchanges_of(record([request()], seen, seen, **changes))
+    assert exchange.messages[0].answers == [delta("a"), delta("b")]
+
+
+def test_answers_of_exchanges_that_cannot_be_told_apart_belong_to_none() -> None:
+    seen = Seen([last_delta("1", "a"), last_delta("2", "b")], at=[10, 20])
+    changes: dict[str, Any] = {"settings": EVENTS, "complete": False, "arity": Arity.STREAM_STREAM}
+    (exchange,) = exchanges_of(record([request("a")], seen, seen, method=CONVERSE, **changes))
+    assert exchange.messages[0] == Messages([request("a")], None)
+
+
+def test_every_exchange_of_a_call_has_its_own_messages() -> None:
+    answers = [delta("1", "a"), delta("1", "b"), last_delta("2", "a"), last_delta("2", "b")]
+    seen = Seen(answers, at=[20, 30, 40, 60], asked=[0, 10], more={"sent": 2})
+    call = converse(seen, seen, "a", "b", settings=EVENTS)
+    for exchange, one in zip(exchanges_of(call), "ab", strict=True):
+        own = Messages([request(one, model=one)], [delta("1", one), last_delta("2", one)])
+        assert exchange.messages == (own, own)
 
 
 # --- several exchanges on one call ----------------------------------------------------------------------------

@@ -158,18 +158,18 @@ def test_what_a_worker_said_before_it_ended_is_heard() -> None:
     link = Link(heard.append, lambda: (), queue_items=100, admit=lambda _: None, faults=Faults(), clock=time.monotonic)
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    link.socket = ours
+    link.worker.socket = ours
     for call in (1, 2):
         link.mailbox.put(begin(call=call, pages=0), Room.NEW)
-    link._process = subprocess.Popen([sys.executable, "-c", ""])
+    link.worker._process = subprocess.Popen([sys.executable, "-c", ""])
     link.turn()
-    theirs.sendall(encode(Outcomes(0, "summaries", "candidate", (1,))) + encode(Settled(0, (1,))))
+    theirs.sendall(encode(Outcomes(0, "summaries", "candidate", (1,))) + encode(Settled(0, (1,), (1,))))
     theirs.close()
     link.mailbox.put(RequestEnd(1, 5), Room.END)
 
     def ended() -> bool:
         link.turn()
-        return link.socket is None
+        return link.worker.socket is None
 
     assert until(ended)
     assert [frame for frame in heard if isinstance(frame, Lost)] == [Lost(2, "summaries", "candidate", "worker", 1)]
@@ -178,7 +178,7 @@ def test_what_a_worker_said_before_it_ended_is_heard() -> None:
 
 def test_a_call_that_cannot_be_put_into_bytes_is_lost_alone() -> None:
     with Backend(answering) as backend, world("aio", "process", target(backend.address)) as it:
-        carrier = it.mesh._carrier
+        carrier = it.mesh._engines.carrier
         assert isinstance(carrier, ProcessCarrier)
         see(it.server, "unary_unary", SCENARIOS["answers"])
         assert carrier.offer(begin(call=77, experiment="x", method="/\ud800", request=b"x", pages=0), Room.NEW)
@@ -242,18 +242,18 @@ def test_every_process_of_a_prefork_server_has_a_worker_of_its_own() -> None:
         with live_server("sync", lambda: [interceptor]) as server:
             Traffic(server).run(1)
             backend.wait_for_calls(1)
-        carrier = mesh._carrier
+        carrier = mesh._engines.carrier
         assert isinstance(carrier, ProcessCarrier)
         (pid,) = [link.pid for link in carrier.links]
         read, write = os.pipe()
         child = os.fork()
         if child == 0:  # pragma: no cover - another process
-            ours = mesh._carrier
+            ours = mesh._engines.carrier
             if mesh.funnel() or any(mesh.active().values()) or mesh.captured_bytes():
                 os.write(write, b"inherited")
                 os._exit(0)
             fresh = isinstance(ours, ProcessCarrier) and ours is not carrier and ours.links[0].pid is None
-            os.write(write, b"fresh" if fresh and carrier.links[0].socket.fileno() == -1 else b"shared")  # type: ignore[union-attr]
+            os.write(write, b"fresh" if fresh and carrier.links[0].worker.socket is None else b"shared")
             os._exit(0)
         os.waitpid(child, 0)
         assert os.read(read, 16) == b"fresh"

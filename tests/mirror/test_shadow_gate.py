@@ -18,7 +18,7 @@ from shadowmesh.model import Leg
 from shadowmesh.names import CallEnd, Decision, DropReason
 from shadowmesh.policy.live_gate import Admission
 from shadowmesh.schema import messages
-from shadowmesh.testing import Backend, ReceivedCall
+from shadowmesh.testing import Backend, FakeClock, ReceivedCall
 
 TOOLS: Any = [messages.Tool(name="search")]
 BOTH = (Admission("a", 1.0), Admission("b", 1.0))
@@ -37,7 +37,7 @@ def legs(mirrored: Mirror, key: bytes = b"k") -> list[Leg]:
     """Return the shadow legs of the only call."""
     ids = count(1)
     exchanges = assemble(mirrored.records[0], new_span_id=lambda: next(ids), digest_key=key)
-    return [leg for _, shadows in exchanges for leg in shadows]
+    return [leg for _, shadows, _ in exchanges for leg in shadows]
 
 
 def model_of(data: bytes) -> str:
@@ -210,3 +210,21 @@ async def test_probes_of_a_breaker_are_not_used_up_by_what_is_shed() -> None:
             records = await mirrored.recorded(4)
     assert [record.shadows["candidate"].drop_reason for record in records] == ["unsafe"] * 3 + [""]
     assert len(backend.calls) == 1
+
+
+async def test_a_target_none_of_whose_shadows_is_sent_is_found_though_all_are_counted_as_mirrored() -> None:
+    clock = FakeClock()
+    with Backend(answer) as backend:
+        async with mirror(at(backend), clock=clock) as mirrored:
+            for call in range(1, 41):
+                mirrored.unary(call, data=request(tools=TOOLS))
+                mirrored.done(call)
+                clock.advance(1.0)
+            await mirrored.recorded(40)
+            found = {"self-check: summaries/candidate none of 31 shadows was sent: 31 unsafe": 1}
+            assert mirrored.faults.totals() == found
+            mirrored.unary(41)
+            mirrored.done(41)
+            await mirrored.recorded(41)
+            assert mirrored.faults.totals() == found
+        assert len(backend.calls) == 1

@@ -53,12 +53,18 @@ class Mirror:
     """A tap with everything around it."""
 
     def __init__(
-        self, *, capacity: int = 1000, limit: int = 1 << 24, captures: bool = True, script: Iterable[str] = ()
+        self,
+        *,
+        capacity: int = 1000,
+        limit: int = 1 << 24,
+        largest: int | None = None,
+        captures: bool = True,
+        script: Iterable[str] = (),
     ) -> None:
         self.credit = Tokens(capacity)
         self.carrier = Carrier(script)
         self.faults: list[Exception] = []
-        outlet = Outlet(self.carrier, self.credit, self.faults.append, limit, limit)
+        outlet = Outlet(self.carrier, self.credit, self.faults.append, limit, largest or limit)
         self.tap = Tap(CALL, outlet, requests=captures, responses=captures)
 
     def responses(self) -> list[bytes]:
@@ -151,6 +157,25 @@ def test_without_capture_times_are_kept_and_bytes_are_not() -> None:
     assert mirror.credit.taken == 0
 
 
+def test_what_is_muted_keeps_times_and_its_end_and_lets_go_of_what_it_had_kept() -> None:
+    mirror = Mirror()
+    mirror.tap.request(b"kept", 1)
+    mirror.tap.response(b"let go", 2)
+    for _ in range(2):
+        mirror.tap.mute()
+    mirror.tap.request(b"not kept", 3)
+    mirror.tap.requests_lost()
+    mirror.tap.request_end(4)
+    mirror.tap.response(bytes(2 * FLUSH_BYTES), 5)
+    mirror.tap.done(6, "OK", "completed")
+    assert mirror.carrier.taken == [
+        Request(CALL, (1,), (b"kept",), 1),
+        RequestEnd(CALL, 4),
+        LiveDone(CALL, 6, "OK", "completed", 0, captured=False, total=2, times_ns=(2, 5)),
+    ]
+    assert mirror.credit.taken == 1
+
+
 def test_an_answer_beyond_the_limit_of_a_call_is_counted_and_let_go() -> None:
     mirror = Mirror(limit=1000)
     mirror.tap.response(bytes(1001), 1)
@@ -162,16 +187,25 @@ def test_an_answer_beyond_the_limit_of_a_call_is_counted_and_let_go() -> None:
     assert mirror.credit.taken == 0
 
 
-@pytest.mark.parametrize(("capacity", "limit"), [(1000, 1000), (1, 1 << 24)])
-def test_requests_beyond_the_limit_or_the_credit_are_abandoned_once(capacity: int, limit: int) -> None:
-    mirror = Mirror(capacity=capacity, limit=limit)
+TOO_MUCH = [
+    (1000, 1000, 1 << 24, DropReason.OVERSIZE_CALL),
+    (1000, 1 << 24, 1000, DropReason.OVERSIZE),
+    (1, 1 << 24, 1 << 24, DropReason.CAPTURE_FULL),
+]
+
+
+@pytest.mark.parametrize(("capacity", "limit", "largest", "reason"), TOO_MUCH)
+def test_requests_beyond_a_limit_or_the_credit_are_abandoned_once_and_say_which(
+    capacity: int, limit: int, largest: int, reason: DropReason
+) -> None:
+    mirror = Mirror(capacity=capacity, limit=limit, largest=largest)
     mirror.tap.request(b"fits", 1)
     mirror.tap.request(bytes(PAGE_BYTES), 2)
     mirror.tap.request(b"would fit again", 3)
     mirror.tap.request_end(4)
     assert mirror.carrier.taken == [
         Request(CALL, (1,), (b"fits",), 1),
-        Abandon(CALL, DropReason.OVERSIZE),
+        Abandon(CALL, reason),
         RequestEnd(CALL, 4),
     ]
 
@@ -224,7 +258,7 @@ def test_credit_covers_what_a_message_costs_beside_its_bytes(size: int) -> None:
         mirror.tap.request(bytes(size), at)
     mirror.tap.done(100_000, "OK", "completed")
     assert len(mirror.carrier.of(Request)) + len(mirror.responses()) <= 64 * PAGE_BYTES // MESSAGE_BYTES
-    assert mirror.carrier.of(Abandon) == [Abandon(CALL, DropReason.OVERSIZE)]
+    assert mirror.carrier.of(Abandon) == [Abandon(CALL, DropReason.CAPTURE_FULL)]
     assert len(mirror.times()) == 100_000, "times are counted all the same"
 
 
@@ -234,6 +268,7 @@ STEPS = st.one_of(
     st.tuples(st.just("burst"), st.integers(0, 3 * FLUSH_MESSAGES)),
     st.tuples(st.just("request_end"), st.just(0)),
     st.tuples(st.just("stall"), st.integers(0, 3 * STALL_NS)),
+    st.tuples(st.just("mute"), st.just(0)),
     st.tuples(st.just("done"), st.just(0)),
 )
 
@@ -250,6 +285,8 @@ def tell(tap: Tap, step: str, amount: int, at: int) -> None:
         tap.request_end(at)
     elif step == "stall":
         tap.stall(amount)
+    elif step == "mute":
+        tap.mute()
     else:
         tap.done(at, "OK", "completed")
 

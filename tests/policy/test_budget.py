@@ -238,6 +238,25 @@ def test_after_a_restart_in_another_hour_only_the_hour_is_new() -> None:
     assert after.readings(MIDNIGHT + HOUR) == {BudgetLimit.PER_HOUR: (1.0, 1.0), BudgetLimit.TOTAL: (10.0, 9.0)}
 
 
+@pytest.mark.parametrize("back", [1, HOUR, 30 * HOUR])
+def test_a_restart_under_a_clock_that_was_set_back_brings_no_money_back(back: int) -> None:
+    account = budget(per_hour=1.0, per_day=1.0, total=5.0)
+    spend(account, 1.0)
+    after = budget(per_hour=1.0, per_day=1.0, total=5.0, state=account.state(MIDNIGHT))
+    assert after.refusal(MIDNIGHT - back) is BudgetLimit.PER_HOUR
+    assert after.readings(MIDNIGHT - back)[BudgetLimit.TOTAL].left == 4.0
+
+
+def test_after_a_restart_on_another_day_the_day_is_new_and_what_was_spent_in_all_is_not() -> None:
+    account = budget(per_day=1.0, total=10.0, tokens=100)
+    account.settle(account.reserve(), Usage(1.0, 60, settled=True), MIDNIGHT)
+    after = budget(per_day=1.0, total=10.0, tokens=100, state=account.state(MIDNIGHT + DAY - 1))
+    assert after.refusal(MIDNIGHT + DAY - 1) is BudgetLimit.PER_DAY
+    assert {limit.value: reading.left for limit, reading in after.readings(MIDNIGHT + DAY).items()} == {
+        "per_day": 1.0, "total": 9.0, "tokens": 40,
+    }  # fmt: skip
+
+
 def test_money_of_another_currency_is_another_account() -> None:
     account = budget(total=10.0)
     spend(account, 1.0)
@@ -346,6 +365,16 @@ def test_a_wrong_budget_names_its_key(settings: dict[str, Any], place: tuple[str
     with pytest.raises(ValidationError) as caught:
         BudgetSettings.model_validate(settings)
     assert caught.value.errors()[0]["loc"] == place
+
+
+@pytest.mark.parametrize("replicas", [1, 3, 7])
+def test_the_parts_of_all_replicas_are_the_whole_and_one_that_is_alone_gets_no_more_than_its_own(replicas: int) -> None:
+    fleet = [budget(1 / replicas, total=21.0) for _ in range(replicas)]
+    while fleet[0].refusal(MIDNIGHT) is None:
+        spend(fleet[0], 0.1)
+    assert fleet[0].readings(MIDNIGHT)[BudgetLimit.TOTAL].left < 0.1
+    assert sum(one.readings(MIDNIGHT)[BudgetLimit.TOTAL].limit for one in fleet) == pytest.approx(21.0)
+    assert all(one.readings(MIDNIGHT)[BudgetLimit.TOTAL].left == 21.0 / replicas for one in fleet[1:])
 
 
 @pytest.mark.parametrize("unpriced", ["free", 0, {"per_call": 0}, {}])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import count
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,8 @@ from support.experiments import GENERATE, experiment, target
 from shadowmesh.model import Metadata
 from shadowmesh.names import META_INSTANCE, META_PREVIOUS_ATTEMPTS, META_ROLE, META_TARGET, Decision, DropReason
 from shadowmesh.policy.experiment import ExperimentSettings
-from shadowmesh.policy.live_gate import FunnelKey, LiveGate, TargetState, Ticket
+from shadowmesh.policy.live_gate import FunnelKey, LiveGate, Ticket
+from shadowmesh.policy.target_state import TargetState
 
 
 def now() -> int:
@@ -188,6 +190,81 @@ def test_calls_that_share_a_sampling_key_share_their_fate() -> None:
     assert not draws.given
 
 
+LLAMA: Any = {"name": "llama", "when": {"models": ["llama-*"]}}
+STICKY: Any = {"name": "sticky", "sampling": {"by": {"field": "request_id"}}}
+
+
+def undecided(ticket: Ticket | None) -> list[str]:
+    """Return whose call it may be, of a call that only its request can tell of."""
+    assert ticket is not None
+    assert ticket.undecided is not None
+    assert (ticket.admissions, ticket.mirrored, ticket.plan) == ((), True, ticket.undecided.plans[0])
+    return [plan.name for plan in ticket.undecided.plans]
+
+
+def test_where_only_the_request_can_tell_nothing_is_counted_and_everybody_who_may_want_it_is_named() -> None:
+    rest = experiment(name="rest")
+    live, funnel, draws = gate(experiment(**LLAMA), experiment(target(rate=0.5), **STICKY), rest)
+    assert undecided(live.decide(GENERATE, (), draws, now)) == ["llama", "sticky"]
+    live, _, _ = gate(experiment(target(rate=0.5), **STICKY), rest)
+    assert undecided(live.decide(GENERATE, (), draws, now)) == ["sticky"]
+    live, _, _ = gate(experiment(**LLAMA))
+    assert undecided(live.decide(GENERATE, (), draws, now)) == ["llama"]
+    assert not funnel.lines
+    assert not draws.given
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_a_field_that_decides_nothing_is_not_read(rate: float) -> None:
+    live, _, draws = gate(experiment(target(rate=rate), **STICKY))
+    ticket = live.decide(GENERATE, (), draws, now)
+    assert (ticket is None) is (rate == 0)
+    assert ticket is None or ticket.undecided is None
+
+
+def test_where_nobody_samples_nothing_is_read_and_a_call_is_the_first_ones() -> None:
+    live, funnel, draws = gate(experiment(target(rate=0), **LLAMA), experiment(target(rate=0), name="rest"))
+    assert live.decide(GENERATE, (), draws, now) is None
+    assert funnel.lines == {("llama", "candidate", Decision.NOT_SAMPLED, ""): 1}
+    live, funnel, _ = gate(experiment(target(rate=0), **LLAMA), experiment(name="rest"))
+    assert undecided(live.decide(GENERATE, (), draws, now)) == ["llama", "rest"]
+
+
+def test_when_the_request_has_been_read_the_decision_is_that_of_any_call() -> None:
+    live, funnel, draws = gate(experiment(target("a", rate=0.5), target("b"), **LLAMA, retries={"keys": ["x-id"]}))
+    plan = live.plans["llama"]
+    metadata: Metadata = (("x-id", "1"),)
+    ticket = live.decide(GENERATE, metadata, draws, now, plan, lambda: 0.7)
+    assert names_of(ticket) == ["b"]
+    assert live.decide(GENERATE, metadata, draws, now, plan, lambda: 0.2) is None
+    assert names_of(live.decide(GENERATE, (), draws, now, plan, lambda: 0.2)) == ["a", "b"]
+    assert live.decide(GENERATE, ((META_ROLE, "shadow"),), draws, now, plan) is None
+    assert not draws.given
+    assert funnel.lines.pop(("llama", "a", Decision.NOT_SAMPLED, "")) == 1
+    assert funnel.lines == {
+        ("llama", name, Decision.DISABLED, reason): 1
+        for name in "ab"
+        for reason in (DropReason.RETRY, DropReason.MARKED)
+    }
+
+
+def test_a_call_that_was_not_an_experiments_is_disabled_there() -> None:
+    live, funnel, _ = gate(experiment(target("a", rate=0.1), target("b"), **LLAMA))
+    live.disable(live.plans["llama"], DropReason.OTHER_MODEL)
+    assert funnel.lines == {("llama", name, Decision.DISABLED, DropReason.OTHER_MODEL): 1 for name in "ab"}
+
+
+def test_missing_keys_are_counted_by_experiment_over_a_reload_too() -> None:
+    missing: Counter[str] = Counter()
+    sticky = experiment(target(rate=0.5), sampling={"by": {"metadata": "x-user"}})
+    live = LiveGate((sticky,), Funnel(), missing=lambda name: missing.update([name]))
+    live.decide(GENERATE, (), Draws(), now)
+    after = LiveGate((sticky,), Funnel(), missing=lambda name: missing.update([name]), before=live)
+    after.decide(GENERATE, (), Draws(), now)
+    after.decide(GENERATE, (("x-user", "ada"),), Draws(), now)
+    assert missing == {"summaries": 2}
+
+
 def test_conditions_on_metadata_lead_a_call_to_the_experiment_that_wants_it() -> None:
     acme = experiment(name="acme", when={"metadata": [{"key": "x-tenant", "equals": "acme"}]})
     live, _, draws = gate(acme, experiment(name="others"))
@@ -237,10 +314,23 @@ def test_places_taken_before_a_reload_are_not_given_to_the_server_that_took_the_
     live, funnel, _ = gate(experiment(target("a", max_in_flight=2)))
     assert [live.states["summaries", "a"].take(1) for _ in range(2)] == ["", ""]
     removed = LiveGate((experiment(target("b")),), funnel, before=live)
-    back = LiveGate((experiment(target("a", max_in_flight=3)),), funnel, before=removed)
+    back = LiveGate((experiment(target("a", address="127.0.0.1:2", max_in_flight=3)),), funnel, before=removed)
     state = back.states["summaries", "a"]
     assert [state.take(1) for _ in range(4)] == ["", "", "", DropReason.CONCURRENCY_LIMIT]
     back.give_back("summaries", "a", 2)
     assert state.take(1) == DropReason.CONCURRENCY_LIMIT, "those were the two of the server before"
     back.give_back("summaries", "a", 3)
     assert (state.tokens.taken, state.outstanding) == (0, 0)
+
+
+def test_what_is_decided_late_takes_its_places_at_the_servers_of_now() -> None:
+    live, funnel, _ = gate(experiment(target("a"), target("b")))
+    plan = live.plans["summaries"]
+    assert live.states_for(plan) is plan.states
+    changed = experiment(target("a", address="127.0.0.1:2"), target("c"))
+    after = LiveGate((changed,), funnel, before=live)
+    late = after.states_for(plan)
+    assert late["a"] is after.states["summaries", "a"]
+    assert late["a"] is not plan.states["a"]
+    assert late["b"] is plan.states["b"]
+    assert LiveGate((), funnel, before=after).states_for(plan) is plan.states

@@ -9,7 +9,7 @@ import pytest
 from support.experiments import experiment, target
 
 from shadowmesh.names import Decision, DropReason, Misfit
-from shadowmesh.policy.self_check import Finding, SelfCheck, marker
+from shadowmesh.policy.self_check import Finding, SelfCheck, Sending, marker
 
 SECOND = 1_000_000_000
 Funnel = dict[tuple[str, str, str, str], int]
@@ -115,7 +115,9 @@ def test_a_rate_of_nothing_is_meant() -> None:
     assert found(it, *[lines(not_sampled=10_000 * number) for number in range(13)]) == []
 
 
-@pytest.mark.parametrize("reason", [DropReason.BUDGET, DropReason.TIME_BOX, DropReason.HARM, DropReason.RETRY])
+@pytest.mark.parametrize(
+    "reason", [DropReason.BUDGET, DropReason.TIME_BOX, DropReason.HARM, DropReason.RETRY, DropReason.OTHER_MODEL]
+)
 def test_what_stops_by_rule_says_so_itself(reason: DropReason) -> None:
     it = check()
     assert (
@@ -137,3 +139,42 @@ def test_a_reload_forgets_a_target_that_is_gone_and_watches_one_that_is_new() ->
     it.watch([experiment()])
     it.shadow_arrived(marker("summaries", "candidate"))
     assert [finding.target for finding in it.look((), 62 * SECOND)] == ["candidate"]
+
+
+# --- no shadow is sent --------------------------------------------------------------------------------------------
+
+
+def held(it: Sending, *reasons: str, seconds: float = 5) -> list[tuple[float, str]]:
+    """Hold a shadow back every few seconds; return what was said, and when."""
+    return [
+        (number * seconds, said)
+        for number, reason in enumerate(reasons)
+        if (said := it.held_back("summaries", "candidate", reason, round(number * seconds * SECOND)))
+    ]
+
+
+def test_a_target_whose_shadows_are_all_held_back_is_found_once_with_the_reasons() -> None:
+    reasons = ["unsafe", "unsafe", "unreadable"] * 10
+    assert held(Sending(), *reasons, seconds=2) == [
+        (38, "summaries/candidate none of 20 shadows was sent: 14 unsafe, 6 unreadable")
+    ]
+    quick = held(Sending(), *["unsafe"] * 1000, seconds=0.1)
+    assert [at for at, _ in quick] == [30], "not before it has had its chance, and within a minute"
+
+
+def test_one_shadow_that_is_sent_is_enough_and_what_stops_by_rule_is_none_of_it() -> None:
+    it = Sending()
+    for number in range(200):
+        assert it.held_back("summaries", "candidate", "unsafe", number * SECOND) == ""
+        if number % 10 == 0:
+            it.sent("summaries", "candidate")
+    for reason in (DropReason.BUDGET, DropReason.TIME_BOX, DropReason.CIRCUIT_OPEN, DropReason.REMOVED):
+        assert held(Sending(), *[reason.value] * 100) == []
+
+
+def test_one_that_was_sent_and_is_held_back_again_is_found_again_and_its_neighbour_is_not() -> None:
+    it = Sending()
+    assert len(held(it, *["unsafe"] * 100)) == 1
+    assert it.held_back("summaries", "other", "unsafe", 0) == ""
+    it.sent("summaries", "candidate")
+    assert len(held(it, *["unsafe"] * 100)) == 1

@@ -36,6 +36,23 @@ def test_it_ends_after_its_pairs() -> None:
     assert (it.refusal(NINE), it.pairs_left) == (TimeBoxLimit.PAIRS, 0)
 
 
+def test_moments_follow_the_clock_wherever_it_is_set_and_pairs_that_were_had_never_come_back() -> None:
+    it = box(start="2026-03-01T09:00:00Z", end="2026-03-01T10:00:00Z", pairs=2)
+    it.count()
+    assert it.refusal(NINE + 3600_000_000_000) is TimeBoxLimit.END
+    assert (it.refusal(NINE + 1), it.pairs_left) == (None, 1), "by the clock it is not over after all"
+    it.count()
+    assert [it.refusal(moment) for moment in (NINE - 1, NINE, NINE + 1)] == [
+        TimeBoxLimit.START, TimeBoxLimit.PAIRS, TimeBoxLimit.PAIRS,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("zone", ["2026-03-29T01:59:59+01:00", "2026-03-29T00:59:59Z", "2026-03-28T19:59:59-05:00"])
+def test_a_moment_is_one_moment_in_every_zone_and_in_the_hour_the_clocks_change(zone: str) -> None:
+    change = int(datetime(2026, 3, 29, 0, 59, 59, tzinfo=UTC).timestamp()) * 1_000_000_000
+    assert [box(end=zone).refusal(moment) for moment in (change - 1, change)] == [None, TimeBoxLimit.END]
+
+
 def test_pairs_before_a_restart_count() -> None:
     it = TimeBox(TimeBoxSettings(pairs=10), pairs=10)
     assert it.refusal(NINE) is TimeBoxLimit.PAIRS

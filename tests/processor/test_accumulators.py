@@ -14,7 +14,7 @@ from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, V
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from shadowmesh.processor.accumulators import Counter, up_down
+from shadowmesh.processor.accumulators import Counter, observed
 from shadowmesh.processor.histograms import BoundedHistogram, Example
 
 SPAN = Example(at_ns=5, trace_id=0xABC, span_id=0xDEF)
@@ -84,8 +84,8 @@ def test_each_example_is_given_out_once_and_the_rest_is_cumulative() -> None:
     assert (first.count, second.count, second.start_time_unix_nano) == (2, 3, 10)
 
 
-def test_an_up_down_counter_is_a_sum_that_may_fall() -> None:
-    metric = up_down("size", "{span}", 3, 10, 20)
+def test_an_observed_counter_is_a_sum_that_may_fall() -> None:
+    metric = observed("size", "{span}", 3, 10, 20)
     assert metric.data.is_monotonic is False  # type: ignore[union-attr]
     assert points(metric)[0].value == 3
 
@@ -115,7 +115,7 @@ def test_the_sdks_encoder_takes_what_is_collected() -> None:
     counter.add(("1",), 1.5)
     counter.add(("2",), 1)
     shape.record(("1", "2"), 1, SPAN)
-    metrics = [counter.collect(1, 2), shape.collect(1, 2), up_down("u", "{span}", 1, 1, 2)]
+    metrics = [counter.collect(1, 2), shape.collect(1, 2), observed("u", "{span}", 1, 1, 2)]
     scope = ScopeMetrics(InstrumentationScope("s"), metrics, "")
     request = encode_metrics(MetricsData([ResourceMetrics(Resource({}), [scope], "")]))
     encoded = request.resource_metrics[0].scope_metrics[0].metrics

@@ -1,7 +1,10 @@
-"""The compare span: where it hangs, what it says, and that a replay makes the same one."""
+"""The compare span: where it hangs, what it says, that a replay makes the same one, and which pairs are worth one."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.sdk.resources import Resource
@@ -10,13 +13,19 @@ from opentelemetry.trace import SpanKind
 from support.legs import T0, lasting, live, shadow, usage
 
 from shadowmesh.compare.comparison import compare
-from shadowmesh.model import Cost, Leg, Pair
-from shadowmesh.processor.compare_span import compare_span, compare_span_id
+from shadowmesh.compare.divergence import Output
+from shadowmesh.model import ChunkGaps, Comparison, Cost, Leg, Pair
+from shadowmesh.processor.compare_span import compare_span, compare_span_id, remarkable
+from shadowmesh.processor.settings import CompareThresholdSettings
 
 
-def span_of(live_leg: Leg, shadow_leg: Leg) -> ReadableSpan:
-    pair = Pair(pair_id="p1", target="candidate", live=live_leg, shadow=shadow_leg)
-    return compare_span(live_leg, shadow_leg, compare(pair), Resource({"service.name": "p"}))
+def pair_of(live_leg: Leg, shadow_leg: Leg) -> Pair:
+    return Pair(pair_id="p1", target="candidate", live=live_leg, shadow=shadow_leg)
+
+
+def span_of(live_leg: Leg, shadow_leg: Leg, outputs: tuple[Output, Output] | None = None) -> ReadableSpan:
+    comparison = compare(pair_of(live_leg, shadow_leg), outputs=outputs)
+    return compare_span(live_leg, shadow_leg, comparison, Resource({"service.name": "p"}))
 
 
 def dollars(amount: float) -> Cost:
@@ -43,6 +52,8 @@ def test_it_says_all_changes_and_checks_with_their_types() -> None:
         live(
             **lasting(0.5),
             time_to_first_chunk=0.25,
+            chunk_gaps=ChunkGaps(p50=0.01, p95=0.25, max=0.5),
+            stall_count=0,
             output_digest="a",
             cost=dollars(0.5),
             fields=usage(10, 5, finish_reasons=("stop",)),
@@ -50,10 +61,13 @@ def test_it_says_all_changes_and_checks_with_their_types() -> None:
         shadow(
             **lasting(1.0),
             time_to_first_chunk=0.125,
+            chunk_gaps=ChunkGaps(p50=0.01, p95=0.125, max=1.0),
+            stall_count=2,
             output_digest="b",
             cost=dollars(0.25),
             fields=usage(10, 8, finish_reasons=("stop",)),
         ),
+        outputs=(Output("four score"), Output("four seven")),
     )
     assert dict(span.attributes or {}) == {
         "shadowmesh.pair.id": "p1",
@@ -64,6 +78,15 @@ def test_it_says_all_changes_and_checks_with_their_types() -> None:
         "shadowmesh.pair.duration.ratio": 2.0,
         "shadowmesh.pair.time_to_first_chunk.delta": -0.125,
         "shadowmesh.pair.time_to_first_chunk.ratio": 0.5,
+        "shadowmesh.pair.time_per_output_token.delta": 0.0625,
+        "shadowmesh.pair.time_per_output_token.ratio": 2.0,
+        "shadowmesh.pair.output_rate.delta": 8 / 0.875 - 5 / 0.25,
+        "shadowmesh.pair.output_rate.ratio": 8 / 0.875 / (5 / 0.25),
+        "shadowmesh.pair.chunk_gap.p95.delta": -0.125,
+        "shadowmesh.pair.chunk_gap.p95.ratio": 0.5,
+        "shadowmesh.pair.chunk_gap.max.delta": 0.5,
+        "shadowmesh.pair.chunk_gap.max.ratio": 2.0,
+        "shadowmesh.pair.stall_count.delta": 2,
         "shadowmesh.pair.input_tokens.delta": 0,
         "shadowmesh.pair.input_tokens.ratio": 1.0,
         "shadowmesh.pair.output_tokens.delta": 3,
@@ -77,9 +100,13 @@ def test_it_says_all_changes_and_checks_with_their_types() -> None:
         "shadowmesh.match.status_code": True,
         "shadowmesh.match.finish_reason": True,
         "shadowmesh.match.output": False,
+        "shadowmesh.output.divergence.at": 6,
+        "shadowmesh.output.divergence.share": 0.6,
     }
     kinds = {name: type(value) for name, value in (span.attributes or {}).items()}
     assert kinds["shadowmesh.pair.output_tokens.delta"] is int
+    assert kinds["shadowmesh.pair.stall_count.delta"] is int
+    assert kinds["shadowmesh.output.divergence.at"] is int
     assert kinds["shadowmesh.pair.outcome"] is str
 
 
@@ -103,3 +130,74 @@ def test_its_id_is_the_same_for_the_same_pair_and_target_and_is_an_id(pair_id: s
 
 def test_its_id_never_changes_between_releases() -> None:
     assert f"{compare_span_id('p1', 'candidate'):016x}" == "2117a3e3e139d6a9"
+
+
+# --- which pairs are worth one --------------------------------------------------------------------------------
+
+DEFAULT = CompareThresholdSettings()
+ALIKE: dict[str, Any] = {
+    **lasting(1.0),
+    "time_to_first_chunk": 0.1,
+    "output_digest": "a",
+    "cost": dollars(0.01),
+    "fields": usage(100, 100, finish_reasons=("stop",)),
+}
+
+
+def is_remarkable(shadow_leg: dict[str, Any], live_leg: dict[str, Any] | None = None, **threshold: Any) -> bool:
+    pair = pair_of(live(**ALIKE | (live_leg or {})), shadow(**ALIKE | shadow_leg))
+    return remarkable(compare(pair), CompareThresholdSettings(**threshold))
+
+
+def test_a_pair_whose_legs_are_alike_is_not_worth_a_span() -> None:
+    assert not is_remarkable({})
+    assert not is_remarkable(lasting(1.4))
+    assert not is_remarkable({"fields": usage(100, 70, finish_reasons=("stop",))})
+
+
+@pytest.mark.parametrize(
+    "shadow_leg",
+    [
+        {"status": "INTERNAL"},
+        {"output_digest": "b"},
+        {"fields": usage(100, 100, finish_reasons=("length",))},
+        {"status": None},
+        {"end": "cut", "complete": False},
+        lasting(1.6),
+        lasting(0.6),
+        {"time_to_first_chunk": 0.16},
+        {"time_to_first_chunk": 0.06},
+        {"fields": usage(100, 151, finish_reasons=("stop",))},
+        {"fields": usage(66, 100, finish_reasons=("stop",))},
+        {"fields": usage(100, 0, finish_reasons=("stop",))},
+        {"cost": dollars(0.016)},
+        {"cost": dollars(0.0)},
+    ],
+    ids=repr,
+)
+def test_a_pair_in_which_something_differs_is_worth_a_span(shadow_leg: dict[str, Any]) -> None:
+    assert is_remarkable(shadow_leg)
+
+
+def test_what_one_leg_does_not_say_is_no_difference() -> None:
+    silent = {"time_to_first_chunk": None, "output_digest": None, "cost": None, "fields": usage(None, None)}
+    assert not is_remarkable(silent)
+
+
+def test_times_that_differ_by_less_than_the_least_are_alike_whatever_their_ratio() -> None:
+    short = {**lasting(0.002), "time_to_first_chunk": 0.001}
+    assert not is_remarkable({**lasting(0.009), "time_to_first_chunk": 0.008}, short)
+    assert is_remarkable({**lasting(0.009), "time_to_first_chunk": 0.008}, short, least_time="5ms")
+
+
+def test_each_limit_is_the_settings() -> None:
+    far = {**lasting(3.0), "time_to_first_chunk": 0.3, "cost": dollars(0.03), "fields": usage(300, 300)}
+    assert not is_remarkable(far, duration=4.0, time_to_first_chunk=4.0, tokens=4.0, cost=4.0)
+    for name in ("duration", "time_to_first_chunk", "tokens", "cost"):
+        wide: dict[str, Any] = dict.fromkeys(("duration", "time_to_first_chunk", "tokens", "cost"), 4.0) | {name: 2.0}
+        assert is_remarkable(far, **wide)
+
+
+@pytest.mark.parametrize("outcome", ["not_comparable", "evicted"])
+def test_a_pair_that_came_to_no_comparison_is_worth_a_span(outcome: str) -> None:
+    assert remarkable(Comparison(outcome=outcome), DEFAULT)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValueList
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.sdk.trace import TracerProvider
 from support.legs import live, shadow, usage
@@ -20,7 +20,19 @@ from support.otlp import counter_request, legs_request, spans_request
 from shadowmesh import names
 from shadowmesh.errors import DecodeError
 from shadowmesh.model import ChunkGaps, Cost, Leg
-from shadowmesh.processor.decode import decode_funnel, decode_spans
+from shadowmesh.processor.decode import SpanDecoder, Spans, decode_funnel
+from shadowmesh.processor.decode_view import otlp_view
+from shadowmesh.schema.descriptors import message_class
+
+DECODER = SpanDecoder(otlp_view())
+
+
+def decode_spans(data: bytes) -> Spans:
+    """Decode by one that remembers and by one that does not; they agree."""
+    spans = DECODER.decode(data)
+    assert spans == SpanDecoder(otlp_view()).decode(data)
+    return spans
+
 
 FULL = [
     live(
@@ -69,7 +81,9 @@ FULL = [
 
 @pytest.mark.parametrize("leg", FULL, ids=["live", "shadow", "shed"])
 def test_a_leg_survives_the_wire(leg: Leg) -> None:
-    assert decode_spans(legs_request([leg])) == ([leg], 0, 0, "")
+    spans = decode_spans(legs_request([leg]))
+    assert spans[:4] == ([leg], 0, 0, "")
+    assert [300 < size < len(legs_request([leg])) for size in spans.sizes] == [True]
 
 
 def test_spans_of_others_are_ignored_and_counted() -> None:
@@ -78,7 +92,7 @@ def test_spans_of_others_are_ignored_and_counted() -> None:
     others += [tracer.start_span("another")]
     for span in others:
         span.end()
-    assert decode_spans(spans_request(others)) == ([], 2, 0, "")
+    assert decode_spans(spans_request(others)) == ([], 2, 0, "", [])
 
 
 def edited(leg: Leg, edit: Callable[[Span], object]) -> bytes:
@@ -126,6 +140,7 @@ UNACCEPTABLE: dict[str, Callable[[Span], object]] = {
         names.GEN_AI_RESPONSE_FINISH_REASONS, AnyValue(array_value=ArrayValue(values=[integer(1)]))
     ),
     "endless list": setting(names.PAIR_TARGETS, AnyValue(array_value=ArrayValue(values=[text("t")] * 65))),
+    "endless attributes": lambda span: span.attributes.extend([KeyValue(key="x")] * 1024),
     "endless text": setting(names.EXPERIMENT_NAME, text("x" * 20_000)),
 }
 
@@ -182,6 +197,61 @@ def test_damaged_requests_raise_nothing_but_decode_error(data: st.DataObject) ->
             decode(bytes(damaged[: data.draw(st.integers(0, len(damaged)))]))
         except DecodeError:
             continue
+
+
+def around(*spans: bytes) -> bytes:
+    """Return a request of these spans, whatever their bytes."""
+    request = message_class("shadowmesh.views.otlp.ExportTraceServiceRequest")()
+    scope: Any = request.resource_spans.add().scope_spans.add()  # type: ignore[attr-defined]  # made at run time
+    scope.spans.extend(spans)
+    return request.SerializeToString()
+
+
+def span_of(leg: Leg) -> bytes:
+    (resource,) = ExportTraceServiceRequest.FromString(legs_request([leg])).resource_spans
+    return resource.scope_spans[0].spans[0].SerializeToString()
+
+
+@given(st.binary(max_size=300), st.data())
+def test_whatever_a_span_holds_its_neighbours_count(noise: bytes, data: st.DataObject) -> None:
+    good = span_of(live())
+    cut = data.draw(st.integers(0, len(good)))
+    spans = decode_spans(around(noise, good, good[:cut] + noise, b"\x4a" + bytes([len(noise) % 128]) + noise, good))
+    assert spans.legs.count(live()) >= 2
+    assert len(spans.legs) + spans.ignored + spans.rejected == 5
+
+
+@given(st.lists(st.binary(max_size=60), max_size=8))
+def test_whatever_a_leg_says_beside_what_it_must_never_raises(attributes: list[bytes]) -> None:
+    span = message_class("shadowmesh.views.otlp.Span").FromString(span_of(live()))
+    span.attributes.extend(attributes)  # type: ignore[attr-defined]  # made at run time
+    spans = decode_spans(around(span.SerializeToString()))
+    assert (len(spans.legs), spans.rejected) in ((1, 0), (0, 1))
+
+
+def test_a_span_that_breaks_off_is_rejected_when_it_is_a_leg_and_ignored_when_it_is_not() -> None:
+    leg = span_of(shadow())
+    assert decode_spans(around(leg[:-1], b"\x0a\xff", leg))[:4] == ([shadow()], 1, 1, "not a span")
+
+
+def test_what_others_put_on_a_leg_s_span_is_not_reckoned_to_the_leg() -> None:
+    (plain,) = decode_spans(legs_request([live()])).sizes
+    prompt = KeyValue(key="gen_ai.input.messages", value=text("x" * 100_000))
+    spans = decode_spans(edited(live(), lambda span: span.attributes.append(prompt)))
+    assert (spans.legs, spans.sizes[0]) == ([live(), live()], plain)
+    assert plain < spans.sizes[1] < plain + 20
+
+
+def test_spans_of_others_are_not_even_parsed() -> None:
+    def refuse(span: bytes) -> Any:
+        raise AssertionError("a span of somebody else was parsed")
+
+    decoder = SpanDecoder(otlp_view()._replace(span=refuse, attribute=refuse))
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("somebody")
+    spans: list[Any] = [tracer.start_span("GET", attributes={"rpc.method": "a/B", "pair.id": "p"}) for _ in range(9)]
+    for span in spans:
+        span.end()
+    assert decoder.decode(spans_request(spans)).ignored == 9
 
 
 def test_the_interceptors_funnel_is_read_with_its_instance() -> None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from math import isfinite
 from typing import Any
 
 import pytest
-from opentelemetry.sdk.metrics.export import AggregationTemporality, Histogram, Metric, Sum
-from support.legs import T0, lasting, live, shadow, usage
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.sdk.metrics.export import Histogram, Metric
+from support.legs import lasting, live, shadow, usage
+from support.metrics import attributes_of, data_of, kind_of, points_of, received, value_of
+from support.pairs import GAUGES, NOW, START, dollars, everything, measured, record
 
-from shadowmesh.compare.comparison import compare
-from shadowmesh.model import Comparison, Cost, Leg, Pair
+from shadowmesh.model import Comparison, Cost, Pair
 from shadowmesh.names import SpanOutcome
+from shadowmesh.processor.instruments import INSTRUMENTS, OBSERVED
 from shadowmesh.processor.metrics import PairMetrics
-
-START, NOW = T0 - 1, T0 + 10_000_000_000
 
 COMMON = {
     "shadowmesh.experiment.name": "summaries",
@@ -65,37 +68,37 @@ GOLDEN: dict[str, tuple[str, str, list[tuple[dict[str, Any], float]]]] = {
     ),
     "shadowmesh.pair.lag": ("Histogram", "s", [(COMMON, 9.0)]),
     "shadowmesh.pairing.spans": ("Counter", "{span}", [({"shadowmesh.span.outcome": "accepted"}, 2)]),
+    "shadowmesh.pairing.splits": ("Counter", "{pair}", [({}, 3)]),
+    "shadowmesh.journal.size": ("UpDownCounter", "By", [({}, 4096)]),
+    "shadowmesh.store.waiting": ("UpDownCounter", "{record}", [({}, 5)]),
+    "shadowmesh.store.refused": ("Counter", "{record}", [({}, 1)]),
     "shadowmesh.pairing.buffer.size": ("UpDownCounter", "{span}", [({}, 3)]),
     "shadowmesh.pairing.buffer.capacity": ("UpDownCounter", "{span}", [({}, 1000)]),
 }
 
 
-def dollars(amount: float) -> Cost:
-    return Cost(amount=amount, currency="USD", source="collector")
-
-
-def measured() -> tuple[Leg, Leg]:
-    """Return a pair of which everything is known except the output."""
-    return (
-        live(
-            **lasting(0.5),
-            time_to_first_chunk=0.25,
-            cost=dollars(0.5),
-            fields=usage(10, 5, finish_reasons=("stop",), request_model="m"),
-        ),
-        shadow(
-            **lasting(1.0),
-            time_to_first_chunk=0.125,
-            cost=dollars(0.25),
-            fields=usage(10, 8, finish_reasons=("length",), request_model="m2"),
-        ),
-    )
-
-
-def record(metrics: PairMetrics, *pairs: tuple[Leg | None, Leg | None], target: str = "candidate") -> None:
-    for live_leg, shadow_leg in pairs:
-        pair = Pair(pair_id="p", target=target, live=live_leg, shadow=shadow_leg)
-        metrics.pair(pair, compare(pair), NOW)
+_DURATION = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+_TIME_DELTA = (0.001, 0.0025, 0.005, *_DURATION)
+_RATIO = (0.25, 0.5, 0.67, 0.8, 0.9, 0.95, 1, 1.05, 1.1, 1.25, 1.5, 2, 3, 5, 10)
+_FIRST_CHUNK = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+_PER_TOKEN = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
+_TOKEN_DELTA = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
+BOUNDS: dict[str, tuple[float, ...]] = {
+    "shadowmesh.call.duration": _DURATION,
+    "shadowmesh.call.time_to_first_chunk": _FIRST_CHUNK,
+    "shadowmesh.call.time_per_output_token": _PER_TOKEN,
+    "shadowmesh.call.output_rate": (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000),
+    "shadowmesh.pair.duration.ratio": _RATIO,
+    "shadowmesh.pair.time_to_first_chunk.ratio": _RATIO,
+    "shadowmesh.pair.output_tokens.ratio": _RATIO,
+    "shadowmesh.pair.cost.ratio": _RATIO,
+    "shadowmesh.pair.duration.delta": _TIME_DELTA,
+    "shadowmesh.pair.time_to_first_chunk.delta": _TIME_DELTA,
+    "shadowmesh.pair.input_tokens.delta": _TOKEN_DELTA,
+    "shadowmesh.pair.output_tokens.delta": _TOKEN_DELTA,
+    "shadowmesh.pair.cost.delta": (0, 1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 1, 10),
+    "shadowmesh.pair.lag": (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30, 60, 120, 300),
+}
 
 
 def collected(metrics: PairMetrics) -> dict[str, Metric]:
@@ -111,46 +114,76 @@ def values(metric: Metric) -> list[tuple[dict[str, Any], float]]:
     return sorted(shown, key=lambda one: str(sorted(one[0].items())))
 
 
-def instrument(metric: Metric) -> str:
-    assert isinstance(metric.data, (Sum, Histogram))
-    assert metric.data.aggregation_temporality == AggregationTemporality.CUMULATIVE
-    if isinstance(metric.data, Histogram):
-        return "Histogram"
-    return "Counter" if metric.data.is_monotonic else "UpDownCounter"
+def wire(metrics: PairMetrics, **options: Any) -> dict[str, Any]:
+    """Return the metrics as they come out of OTLP's bytes."""
+    return received(data_of(metrics.collect(NOW, buffered=3, capacity=1000, **options)))
 
 
-def test_names_instruments_units_and_attributes_are_those_of_the_contract() -> None:
-    metrics = PairMetrics(START)
-    metrics.spans(SpanOutcome.ACCEPTED, 2)
-    record(metrics, measured())
-    shown = collected(metrics)
-    assert shown.keys() == GOLDEN.keys()
-    for name, (kind, unit, expected) in GOLDEN.items():
-        assert (instrument(shown[name]), shown[name].unit) == (kind, unit), name
-        order = sorted(expected, key=lambda one: str(sorted(one[0].items())))
-        assert [attributes for attributes, _ in values(shown[name])] == [attributes for attributes, _ in order], name
-        assert [value for _, value in values(shown[name])] == pytest.approx([value for _, value in order]), name
+def golden(name: str) -> tuple[str, str, list[tuple[dict[str, Any], float]]]:
+    kind, unit, expected = GOLDEN[name]
+    return kind, unit, sorted(expected, key=lambda one: str(sorted(one[0].items())))
 
 
-def test_bounds_are_those_of_the_conventions() -> None:
-    metrics = PairMetrics(START)
-    record(metrics, measured())
-    bounds = {
-        name: metric.data.data_points[0].explicit_bounds
-        for name, metric in collected(metrics).items()
-        if isinstance(metric.data, Histogram)
+def on_the_wire(metric: Any) -> tuple[str, str, list[tuple[dict[str, Any], float]]]:
+    shown = [(attributes_of(point), value_of(point)) for point in points_of(metric)]
+    return kind_of(metric), metric.unit, sorted(shown, key=lambda one: str(sorted(one[0].items())))
+
+
+def test_every_metric_of_the_contract_and_no_other_is_sent() -> None:
+    assert wire(everything(), gauges=GAUGES).keys() == GOLDEN.keys()
+    assert {instrument.name for instrument in INSTRUMENTS} | OBSERVED.keys() == GOLDEN.keys()
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_a_metric_on_the_wire_has_the_instrument_unit_attributes_and_values_of_the_contract(name: str) -> None:
+    shown, expected = on_the_wire(wire(everything(), gauges=GAUGES)[name]), golden(name)
+    assert shown[:2] == expected[:2]
+    assert [attributes for attributes, _ in shown[2]] == [attributes for attributes, _ in expected[2]]
+    assert [value for _, value in shown[2]] == pytest.approx([value for _, value in expected[2]])
+
+
+def test_every_point_on_the_wire_is_cumulative_from_the_start_to_now() -> None:
+    times = {
+        (point.start_time_unix_nano, point.time_unix_nano)
+        for metric in wire(everything(), gauges=GAUGES).values()
+        for point in points_of(metric)
     }
-    assert bounds["shadowmesh.call.duration"] == tuple(0.01 * 2**n for n in range(14))
-    assert bounds["shadowmesh.call.time_to_first_chunk"] == (
-        *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
-    )
-    assert bounds["shadowmesh.call.time_per_output_token"] == (
-        *(0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5),
-    )
-    assert bounds["shadowmesh.pair.duration.ratio"] == (
-        *(0.25, 0.5, 0.67, 0.8, 0.9, 0.95, 1, 1.05, 1.1, 1.25, 1.5, 2, 3, 5, 10),
-    )
-    assert all(tuple(sorted(set(one))) == one for one in bounds.values())
+    assert times == {(START, NOW)}
+
+
+def test_buckets_are_those_of_the_conventions_and_each_value_is_in_its_own() -> None:
+    shown = {
+        name: points_of(metric)[0]
+        for name, metric in wire(everything()).items()
+        if metric.WhichOneof("data") == "histogram"
+    }
+    assert {name: tuple(point.explicit_bounds) for name, point in shown.items()} == BOUNDS
+    for name, point in shown.items():
+        assert (point.count, point.min, point.max) == (1, point.sum, point.sum), name
+        (place,) = [place for place, count in enumerate(point.bucket_counts) if count]
+        edges = (-1.0, *BOUNDS[name], float("inf"))
+        assert edges[place] < point.sum <= edges[place + 1], name
+
+
+def test_every_histogram_has_an_exemplar_that_leads_to_the_trace_of_the_pair() -> None:
+    live_leg, shadow_leg = measured()
+    spans = {shadow_leg.span_id.to_bytes(8, "big"), live_leg.span_id.to_bytes(8, "big")}
+    for name, metric in wire(everything()).items():
+        if metric.WhichOneof("data") == "histogram":
+            for point in points_of(metric):
+                (exemplar,) = point.exemplars
+                assert exemplar.trace_id == shadow_leg.trace_id.to_bytes(16, "big"), name
+                assert exemplar.span_id in spans, name
+                assert (value_of(exemplar), list(exemplar.filtered_attributes)) == (point.sum, []), name
+
+
+def test_a_scrape_sees_the_last_example_of_each_bucket_and_takes_none_from_an_export() -> None:
+    metrics = everything()
+
+    def examples(**options: bool) -> int:
+        return sum(len(p.exemplars) for p in points_of(wire(metrics, **options)["shadowmesh.call.duration"]))
+
+    assert [examples(again=True), examples(), examples(), examples(again=True)] == [2, 2, 0, 2]
 
 
 def test_exemplars_name_the_leg_and_for_the_pair_its_shadow() -> None:
@@ -258,15 +291,6 @@ def test_what_a_leg_does_not_say_is_absent_and_what_cannot_be_a_label_is_other()
     }
 
 
-def test_random_methods_and_experiments_make_a_bounded_number_of_series() -> None:
-    metrics = PairMetrics(START, limit=50)
-    for n in range(3000):
-        record(metrics, (live(method=f"m{n}", experiment=f"e{n}"), shadow(method=f"m{n}")))
-    shown = collected(metrics)
-    assert max(len(metric.data.data_points) for metric in shown.values()) == 51
-    assert sum(value for _, value in values(shown["shadowmesh.pairs"])) == 3000
-
-
 @pytest.mark.parametrize("exponential", [False, True])
 def test_metrics_that_were_saved_and_restored_count_on_as_if_nothing_had_happened(exponential: bool) -> None:
     whole, before, after = (PairMetrics(start, exponential=exponential) for start in (START, START, NOW))
@@ -286,3 +310,45 @@ def test_an_instrument_that_has_changed_its_form_begins_anew_and_leaves_the_othe
     assert {name for name, held in after.state()["instruments"].items() if held} == {
         "shadowmesh.pairs", "shadowmesh.call.tokens", "shadowmesh.call.cost", "shadowmesh.pair.checks",
     }  # fmt: skip
+
+
+def test_what_is_restored_takes_the_place_of_all_that_was_counted_here() -> None:
+    before, after = everything(), everything()
+    record(after, measured(), measured())
+    after.restore(json.loads(json.dumps(before.state())))
+    record(after, measured())
+    assert outcomes(after) == {"matched": 2}
+
+
+def test_metrics_that_were_restored_keep_their_start_and_those_that_were_not_have_a_new_one() -> None:
+    before, after, new = everything(), PairMetrics(NOW - 5), PairMetrics(NOW - 5)
+    after.restore(json.loads(json.dumps(before.state())))
+    for metrics in (after, new):
+        record(metrics, measured())
+
+    def first(metrics: PairMetrics, name: str) -> tuple[int, float]:
+        point = points_of(wire(metrics, gauges=GAUGES)[name])[0]
+        return point.start_time_unix_nano, value_of(point)
+
+    assert (first(after, "shadowmesh.pairs"), first(new, "shadowmesh.pairs")) == ((START, 2), (NOW - 5, 1))
+    # Whoever keeps this begins at 0 with each process, and so must its start.
+    assert first(after, "shadowmesh.store.refused") == (NOW - 5, 1)
+
+
+@pytest.mark.parametrize("exponential", [False, True])
+@given(batches=st.lists(st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 1e6)), max_size=5), max_size=5))
+def test_every_point_only_grows_from_one_start_however_often_it_is_exported(
+    exponential: bool, batches: list[list[tuple[str, float]]]
+) -> None:
+    metrics, before = PairMetrics(START, exponential=exponential), dict[tuple[str, str], tuple[float, ...]]()
+    for batch in batches:
+        for method, seconds in batch:
+            record(metrics, (live(method=method), shadow(method=method, **lasting(seconds))))
+        for name, metric in wire(metrics).items():
+            for point in points_of(metric):
+                key = name, str(sorted(attributes_of(point).items()))
+                value = (value_of(point), *((point.count,) if "count" in point.DESCRIPTOR.fields_by_name else ()))
+                assert point.start_time_unix_nano == START
+                assert all(map(isfinite, value))
+                assert value >= before.get(key, value)
+                before[key] = value

@@ -19,8 +19,10 @@ from shadowmesh import names
 from shadowmesh.errors import DecodeError
 from shadowmesh.model import Leg
 from shadowmesh.pricing import PriceSettings, Pricing
-from shadowmesh.processor.pipeline import Pipeline
+from shadowmesh.processor.intake import Signal
+from shadowmesh.processor.pipeline import Decoded, Pipeline
 from shadowmesh.processor.settings import ProcessorSettings
+from shadowmesh.store.records import Added, Content, PairRecord
 from shadowmesh.testing import FakeClock
 
 PRICES = (PriceSettings(role=names.Role.LIVE, per_second=1.0), PriceSettings(target="a", per_second=0.5))
@@ -31,15 +33,36 @@ class Bench:
 
     def __init__(self, **changes: Any) -> None:
         self.spans: list[ReadableSpan] = []
+        self.rows: frozenset[tuple[str, str, str]] = frozenset()
         self.monotonic = FakeClock()
         self.pipeline = Pipeline(
-            ProcessorSettings(prices=PRICES, **changes),
+            ProcessorSettings(prices=PRICES, compare_spans="always", **changes),
             pricing=Pricing(PRICES),
             resource=Resource({}),
+            put=self._store,
             emit_span=self.spans.append,
             monotonic_ns=self.monotonic,
             wall_ns=FakeClock(T0 + 5_000_000_000),
         )
+
+    def _store(self, item: PairRecord | Content, position: int) -> None:
+        """Store at once, and what was never stored before is new."""
+        if isinstance(item, PairRecord):
+            leg = item.pair.live or item.pair.shadow
+            assert leg is not None
+            key = (leg.experiment, item.pair.pair_id, item.pair.target)
+            new, self.rows = key not in self.rows, self.rows | {key}
+            self.pipeline.stored([item], Added([new]))
+
+    def traces(self, request: bytes) -> Decoded:
+        """Take a trace request in."""
+        decoded = self.pipeline.decode(Signal.TRACES, request)
+        self.pipeline.apply(decoded, 0)
+        return decoded
+
+    def counters(self, request: bytes) -> None:
+        """Take a metrics request in."""
+        self.pipeline.apply(self.pipeline.decode(Signal.METRICS, request), 0)
 
     def metrics(self) -> dict[tuple[str, str], Any]:
         """Return what each series says, without its exemplars: those are the last, and so follow the order."""
@@ -78,7 +101,7 @@ def test_order_batching_and_redelivery_change_only_the_count_of_duplicates(
     legs: list[Leg], random: Random, data: st.DataObject
 ) -> None:
     one_request = Bench()
-    one_request.pipeline.on_traces(legs_request(legs))
+    one_request.traces(legs_request(legs))
     one_request.pipeline.flush()
 
     shuffled = Bench()
@@ -86,7 +109,7 @@ def test_order_batching_and_redelivery_change_only_the_count_of_duplicates(
     random.shuffle(arrivals)
     while arrivals:
         cut = data.draw(st.integers(1, len(arrivals)))
-        shuffled.pipeline.on_traces(legs_request(arrivals[:cut]))
+        shuffled.traces(legs_request(arrivals[:cut]))
         arrivals = arrivals[cut:]
     shuffled.pipeline.flush()
 
@@ -101,7 +124,7 @@ def test_order_batching_and_redelivery_change_only_the_count_of_duplicates(
 @given(exchanges())
 def test_every_pair_that_left_a_trace_has_exactly_one_outcome(legs: list[Leg]) -> None:
     bench = Bench()
-    bench.pipeline.on_traces(legs_request(legs))
+    bench.traces(legs_request(legs))
     bench.pipeline.flush()
     begun = {(leg.pair_id, target) for leg in legs for target in leg.expected_targets or (leg.target,)}
     assert bench.outcomes().total() == len(begun)
@@ -111,7 +134,7 @@ def test_every_pair_that_left_a_trace_has_exactly_one_outcome(legs: list[Leg]) -
 
 def test_a_leg_that_waits_past_the_window_ends_its_pair() -> None:
     bench = Bench(window="10s")
-    bench.pipeline.on_traces(legs_request([live("p1"), shadow("p2")]))
+    bench.traces(legs_request([live("p1"), shadow("p2")]))
     bench.monotonic.advance(9.9)
     bench.pipeline.expire()
     assert (bench.pipeline.waiting, bench.outcomes()) == (2, Counter())
@@ -122,13 +145,13 @@ def test_a_leg_that_waits_past_the_window_ends_its_pair() -> None:
 
 def test_a_full_buffer_evicts_and_says_so() -> None:
     bench = Bench(capacity=2)
-    bench.pipeline.on_traces(legs_request([live(f"p{n}") for n in range(5)]))
+    bench.traces(legs_request([live(f"p{n}") for n in range(5)]))
     assert (bench.pipeline.waiting, bench.outcomes()) == (2, {"evicted": 3})
 
 
 def test_legs_are_priced_and_a_price_that_is_not_known_is_not_zero() -> None:
     bench = Bench()
-    bench.pipeline.on_traces(
+    bench.traces(
         legs_request([live(targets=("a", "b"), **lasting(1.0)), shadow(target="a", **lasting(1.0)), shadow(target="b")])
     )
     costs = {key[1]: value for key, value in bench.metrics().items() if key[0] == names.METRIC_CALL_COST}
@@ -142,9 +165,9 @@ def test_legs_are_priced_and_a_price_that_is_not_known_is_not_zero() -> None:
 def test_bytes_that_are_no_request_change_nothing() -> None:
     bench = Bench()
     with pytest.raises(DecodeError):
-        bench.pipeline.on_traces(b"\xff\xff")
+        bench.traces(b"\xff\xff")
     with pytest.raises(DecodeError):
-        bench.pipeline.on_metrics(b"\xff\xff")
+        bench.pipeline.decode(Signal.METRICS, b"\xff\xff")
     assert bench.metrics().keys() == {
         (names.METRIC_PAIRING_BUFFER_SIZE, "[]"),
         (names.METRIC_PAIRING_BUFFER_CAPACITY, "[]"),
@@ -163,15 +186,15 @@ def test_the_funnel_adds_up() -> None:
         return attributes | ({names.MIRROR_DROP_REASON: reason} if reason else {})
 
     shed = shadow("p9", end="shed", status=None, drop_reason="queue_full")
-    bench.pipeline.on_metrics(
+    bench.counters(
         counter_request(
             names.METRIC_MIRROR_REQUESTS,
             [(sent("mirrored"), 4), (sent("dropped", "queue_full"), 1), (sent("not_sampled"), 90)],
         )
     )
     for n in range(3):
-        bench.pipeline.on_traces(legs_request([live(f"p{n}"), shadow(f"p{n}")]))
-    bench.pipeline.on_traces(legs_request([live("p9"), shed, live("p3")]))
+        bench.traces(legs_request([live(f"p{n}"), shadow(f"p{n}")]))
+    bench.traces(legs_request([live("p9"), shed, live("p3")]))
     (account,) = bench.pipeline.accounts()
     assert (account.sent, account.outcomes, account.waiting) == (5, {"matched": 3, "not_comparable": 1}, 1)
     assert account.missing == 0

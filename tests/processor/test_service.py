@@ -10,13 +10,20 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 from support.legs import live, shadow
-from support.otlp import METRICS, TRACES, OtlpSink, call, counter_request, legs_request
+from support.otlp import METRICS, TRACES, OtlpSink, call, counter_request, legs_request, sums
+from support.receiving import Client
 
 from shadowmesh import names
 from shadowmesh.errors import StartError
+from shadowmesh.processor.intake import Signal
+from shadowmesh.processor.otlp_services import SERVICES
 from shadowmesh.processor.service import Processor
 from shadowmesh.processor.settings import ProcessorSettings
 from shadowmesh.testing import FakeClock
@@ -26,7 +33,9 @@ from shadowmesh.testing import FakeClock
 async def running(*exports: dict[str, Any], clock: FakeClock | None = None, **changes: Any) -> AsyncIterator[Processor]:
     """Run a processor on a free port whose clocks never strike by themselves."""
     settings = ProcessorSettings.model_validate(
-        {"listen": "127.0.0.1:0", "export": exports, "metric_interval": "1h", "window": "1h"} | changes
+        {"listen": "127.0.0.1:0", "http_listen": None, "export": exports, "metric_interval": "1h", "window": "1h"}
+        | {"compare_spans": "always"}
+        | changes
     )
     processor = Processor(settings, monotonic_ns=clock) if clock else Processor(settings)
     await processor.start()
@@ -37,17 +46,9 @@ async def running(*exports: dict[str, Any], clock: FakeClock | None = None, **ch
 
 
 async def send(processor: Processor, method: str, request: bytes) -> bytes:
-    return await call(f"127.0.0.1:{await processor.start()}")(method, request)
-
-
-def sums(sink: OtlpSink, name: str, attribute: str) -> dict[str, float]:
-    """Return the last value of each point of a counter by one of its attributes."""
-    return {
-        pair.value.string_value: point.as_int
-        for point in sink.metrics()[name].sum.data_points
-        for pair in point.attributes
-        if pair.key == attribute
-    }
+    answer = await call(f"127.0.0.1:{await processor.start()}")(method, request)
+    assert await processor.stored(20)
+    return answer
 
 
 async def test_a_pair_in_is_metrics_and_a_compare_span_out() -> None:
@@ -124,14 +125,15 @@ async def test_the_window_follows_the_given_clock() -> None:
         clock.advance(2)
         processor.expire()
         assert processor.waiting == 0
+        assert await processor.stored(20)
         assert [account.outcomes for account in processor.accounts()] == [{"live_only": 1}]
 
 
-async def test_draining_ends_what_waits_and_exports_it_with_the_last_metrics() -> None:
+async def test_draining_with_a_flush_ends_what_waits_and_exports_it_with_the_last_metrics() -> None:
     async with OtlpSink() as sink, running({"endpoint": sink.endpoint, "forward_spans": True}) as processor:
         request = legs_request([live("p1"), shadow("p1"), live("p2")])
         await send(processor, TRACES, request)
-        await processor.drain(10)
+        await processor.drain(10, flush=True)
         assert sums(sink, names.METRIC_PAIRS, names.PAIR_OUTCOME) == {"matched": 1, "live_only": 1}
         assert request in sink.bodies(TRACES)
         assert "shadowmesh.compare" in {span.name for span in sink.spans()}
@@ -163,6 +165,54 @@ async def test_received_requests_are_forwarded_as_they_were_to_who_asked() -> No
         assert traces.requests == [(TRACES, spans)]
         assert metrics.requests == [(METRICS, counts)]
         assert neither.requests == []
+
+
+async def test_logs_are_taken_in_and_forwarded_to_who_asked() -> None:
+    request = ExportLogsServiceRequest()
+    request.resource_logs.add().scope_logs.add().log_records.add().body.string_value = "the captured text"
+    method, data = SERVICES[Signal.LOGS].method, request.SerializeToString()
+    nothing = {"traces": False, "metrics": False}
+    async with OtlpSink() as sink, OtlpSink() as other:
+        exports = ({"endpoint": sink.endpoint, "forward_logs": True}, {"endpoint": other.endpoint})
+        async with running(*[nothing | export for export in exports]) as processor:
+            assert await send(processor, method, data) == b""
+            with pytest.raises(grpc.aio.AioRpcError) as error:
+                await send(processor, method, b"\xff\xfe rubbish")
+            assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+            await processor.drain(10)
+        assert sink.requests == [(method, data)]
+        assert other.requests == []
+
+
+async def test_what_comes_over_http_is_paired_and_forwarded_as_protobuf_whatever_it_was() -> None:
+    requests = [ExportTraceServiceRequest.FromString(legs_request([leg])) for leg in (live(), shadow())]
+    nothing = {"traces": False, "metrics": False}
+    async with OtlpSink() as sink:
+        export = nothing | {"endpoint": sink.endpoint, "forward_spans": True}
+        async with running(export, http_listen="127.0.0.1:0") as processor:
+            for form, request in zip(("protobuf", "json"), requests, strict=True):
+                assert (await Client(processor.receiver, form).send(Signal.TRACES, request)).ok
+            assert await processor.stored(20)
+            assert [account.outcomes for account in processor.accounts()] == [{"matched": 1}]
+            await processor.drain(10)
+        assert [ExportTraceServiceRequest.FromString(body) for body in sink.bodies(TRACES)] == requests
+
+
+async def test_an_endpoint_that_is_its_own_http_port_is_refused_too() -> None:
+    async with running(http_listen="127.0.0.1:0") as taken:
+        port = taken.receiver.http_port
+    refused = Processor(
+        ProcessorSettings.model_validate(
+            {
+                "listen": "127.0.0.1:0",
+                "http_listen": f"127.0.0.1:{port}",
+                "export": [{"endpoint": f"http://localhost:{port}"}],
+            }
+        )
+    )
+    with pytest.raises(StartError, match="this processor itself"):
+        await refused.start()
+    await refused.close()
 
 
 async def test_bad_bytes_are_refused_counted_and_survived() -> None:
@@ -197,6 +247,15 @@ async def test_the_funnel_of_the_interceptors_stands_beside_the_outcomes() -> No
         await send(processor, TRACES, legs_request([live("p1"), shadow("p1"), live("p2")]))
         (account,) = processor.accounts()
         assert (account.sent, account.outcomes, account.waiting, account.missing) == (3, {"matched": 1}, 1, 1)
+
+
+async def test_by_default_a_pair_has_a_span_when_something_about_it_is_remarkable() -> None:
+    async with OtlpSink() as sink, running({"endpoint": sink.endpoint}, compare_spans="threshold") as processor:
+        await send(processor, TRACES, legs_request([live("alike"), shadow("alike")]))
+        await send(processor, TRACES, legs_request([live("failed"), shadow("failed", status="INTERNAL")]))
+        await processor.drain(10)
+        said = [{pair.key: pair.value.string_value for pair in span.attributes} for span in sink.spans()]
+        assert [one["shadowmesh.pair.id"] for one in said] == ["failed"]
 
 
 async def test_without_compare_spans_there_are_none() -> None:
@@ -258,7 +317,12 @@ async def test_a_processor_told_to_export_to_itself_refuses_to_start() -> None:
 async def test_a_taken_port_refuses_the_start_and_leaves_nothing_running() -> None:
     async with running() as first, OtlpSink() as sink:
         settings = ProcessorSettings.model_validate(
-            {"listen": f"127.0.0.1:{await first.start()}", "export": [{"endpoint": sink.endpoint}]}
+            {
+                "listen": f"127.0.0.1:{await first.start()}",
+                "http_listen": None,
+                "data": "another",
+                "export": [{"endpoint": sink.endpoint}],
+            }
         )
         second = Processor(settings)
         with pytest.raises(StartError, match="taken"):
@@ -268,7 +332,7 @@ async def test_a_taken_port_refuses_the_start_and_leaves_nothing_running() -> No
 
 
 async def test_drain_and_close_are_safe_before_start_and_more_than_once() -> None:
-    processor = Processor(ProcessorSettings(listen="127.0.0.1:0"))
+    processor = Processor(ProcessorSettings(listen="127.0.0.1:0", http_listen=None))
     await processor.drain(1)
     await processor.close()
     first = await processor.start()
@@ -284,7 +348,8 @@ async def test_drain_and_close_are_safe_before_start_and_more_than_once() -> Non
         {"listen": "127.0.0.1"},
         {"window": "0s"},
         {"capacity": 0},
-        {"compare_spans": "threshold"},
+        {"compare_spans": "sometimes"},
+        {"compare_threshold": {"duration": 1.0}},
         {"export": [{"endpoint": "a:1", "typo": True}]},
         {"prices": [{}]},
     ],

@@ -23,16 +23,19 @@ def parts(**paths: Any) -> RequestParts:
 
 
 def test_all_parts_are_found() -> None:
-    found = parts(prompt="prompt", tools="tools[*]", tool_name="name", conversation=TALK | TOOL)
+    talk = TALK | TOOL | {"call_arguments": "arguments_json"}
+    found = parts(prompt="prompt", instructions="model", tools="tools[*]", tool_name="name", conversation=talk)
     assert found.prompt is not None
+    assert found.instructions is not None
     assert found.tools is not None
     assert found.conversation is not None
     assert found.conversation.messages.numbers == (4, 1)
+    assert found.conversation.tool_calls is not None
 
 
 def test_nothing_is_where_the_map_says_nothing() -> None:
     found = parts()
-    assert (found.prompt, found.tools, found.tool_name, found.conversation) == (None, None, None, None)
+    assert (found.prompt, found.instructions, found.tools, found.tool_name, found.conversation) == (None,) * 5
 
 
 WRONG: list[dict[str, Any]] = [
@@ -49,6 +52,8 @@ WRONG: list[dict[str, Any]] = [
     {"conversation": TALK | {"text": "tool_calls[*].name"}},
     {"conversation": TALK | TOOL | {"tool": "ROLE_TOOLS"}},
     {"conversation": TALK | TOOL | {"call_id": "no"}},
+    {"conversation": TALK | TOOL | {"call_arguments": "no"}},
+    {"instructions": "sampling.stop[*]"},
 ]
 
 
@@ -61,3 +66,5 @@ def test_a_part_that_is_not_there_is_refused(paths: dict[str, Any]) -> None:
 def test_half_of_what_tools_need_is_refused() -> None:
     with pytest.raises(ValidationError, match="belong together"):
         parts(conversation=TALK | {"tool": "ROLE_TOOL"})
+    with pytest.raises(ValidationError, match="there are none"):
+        parts(conversation=TALK | {"call_arguments": "arguments_json"})

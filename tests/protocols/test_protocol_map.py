@@ -25,7 +25,8 @@ def protocol(**method: Any) -> ProtocolMapSettings:
         {"request": {"model": "modell"}},
         {"request": {"seed": "sampling.seed"}},
         {"response": {"text": "text.parts[*]"}},
-        {"response": {"tool_calls": ["tool_calls[*].nothing"]}},
+        {"response": {"tool_calls": {"calls": "tool_calls[*]", "name": "nothing"}}},
+        {"response": {"tool_calls": {"calls": "tool_calls[*]", "name": "name", "arguments": "args"}}},
         {"exchanges": {"request": "id", "response": "request_id", "end": "finish_reason"}},
         {"exchanges": {"request": "request_id", "response": "request_id", "end": "done"}},
     ],
@@ -44,7 +45,8 @@ def test_a_bad_path_names_protocol_method_and_path(method: dict[str, Any]) -> No
         ({"response": {"text": "usage"}}, "'usage' is message, which cannot be read as text"),
         ({"response": {"model": "usage.input_tokens"}}, "cannot be read as model"),
         ({"response": {"input_tokens": "model"}}, "'model' is text, which cannot be read as input_tokens"),
-        ({"response": {"tool_calls": ["tool_calls[*]"]}}, "cannot be read as tool_calls"),
+        ({"response": {"tool_calls": {"calls": "usage", "name": "name"}}}, "'usage' is not one list"),
+        ({"response": {"tool_calls": {"calls": "tool_calls[*]", "name": "id[*]"}}}, "is not repeated"),
         ({"request": {"temperature": "model"}}, "cannot be read as temperature"),
         ({"request": {"seed": "sampling.temperature"}}, "cannot be read as seed"),
         ({"exchanges": {"request": "sampling", "response": "model", "end": "usage"}}, "cannot be read as id"),
@@ -65,7 +67,7 @@ def test_a_method_without_descriptors_is_named() -> None:
 
 def test_an_empty_method_reads_nothing_and_is_valid() -> None:
     (found,) = bind(protocol(operation="chat"), CLASSES).values()
-    assert (found.request, found.response, found.tool_calls, found.exchange_paths) == ({}, {}, (), None)
+    assert (found.request, found.response, found.tool_calls, found.exchange_paths) == ({}, {}, None, None)
     assert found.operation == "chat"
 
 

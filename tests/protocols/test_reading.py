@@ -119,8 +119,7 @@ def test_a_stream_reads_the_same_however_its_text_is_cut_into_deltas(
     assert reading.output == whole.output
     assert reading.output is not None
     assert reading.output[0] == text.encode()
-    named = [name.encode() for name, _ in calls if name] + [said.encode() for _, said in calls if said]
-    assert list(reading.output[1:]) == named
+    assert list(reading.output[1:]) == [part.encode() for call in calls for part in call]
 
 
 @given(spent(), WORDS, WORDS)
@@ -179,6 +178,14 @@ def test_answers_that_differ_only_in_where_text_ends_and_a_tool_call_begins_are_
     one = delta("ab", tool_calls=[messages.ToolCall(name="c")])
     other = delta("a", tool_calls=[messages.ToolCall(name="bc")])
     assert read(reference("StreamGenerate"), [], [one]).output != read(reference("StreamGenerate"), [], [other]).output
+
+
+def test_a_tool_without_arguments_is_told_apart_from_arguments_without_a_tool() -> None:
+    outputs = [
+        read(reference("Generate"), [], [response(tool_calls=[messages.ToolCall(**{part: "x"})])]).output
+        for part in ("name", "arguments_json")
+    ]
+    assert outputs[0] != outputs[1]
 
 
 def test_of_several_deltas_the_last_that_says_something_decides() -> None:

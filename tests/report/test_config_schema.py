@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from shadowmesh.config import Config
 from shadowmesh.report.config_schema import config_schema
+from shadowmesh.settings import Settings
 
 SCHEMA = config_schema()
 
@@ -50,3 +52,30 @@ def test_keys_say_what_they_mean_without_markup() -> None:
 
 def test_what_a_preset_may_be_is_listed() -> None:
     assert SCHEMA["$defs"]["Preset"]["enum"] == ["careful", "standard", "load-test"]
+
+
+def test_every_key_of_the_interceptor_says_what_it_means() -> None:
+    # What is of the processor's own has docstrings in prose.
+    rooms = (
+        "shadowmesh.policy.",
+        "shadowmesh.mirror.",
+        "shadowmesh.telemetry.",
+        "shadowmesh.pricing",
+        "shadowmesh.config",
+    )
+    models = {model.__name__ for model in _all(Settings) if model.__module__.startswith(rooms)}
+    assert len(models) > 20
+    undescribed = [
+        f"{name}.{key}"
+        for name, model in SCHEMA["$defs"].items()
+        if name in models
+        for key, entry in model.get("properties", {}).items()
+        if "description" not in entry
+    ]
+    assert undescribed == []
+
+
+def _all(model: type[Settings]) -> Iterator[type[Settings]]:
+    for one in model.__subclasses__():
+        yield one
+        yield from _all(one)

@@ -101,16 +101,88 @@ def test_a_share_of_the_budget_is_said() -> None:
 
 
 def test_whatever_else_was_set_is_listed() -> None:
-    said = text(
-        config(
-            target(metadata=["x-user"], transform={"model": "other"}),
-            methods=["/shadowmesh.v1.Inference/*"],
-            output_digest=True,
-            never=["x-tenant"],
-        )
-    )
-    for line in ("metadata: x-user", "transform: model other", "output_digest: True", "never: x-tenant"):
-        assert line in said
+    said = text(config(target(version="3"), version="2", protocol="raw", stall_after="2s"))
+    for line in ("version: 2", "protocol: raw", "stall_after: 2.0", "version: 3"):
+        assert f"  {line}\n" in said
+
+
+REFERENCE: dict[str, Any] = {"methods": ["/shadowmesh.v1.Inference/*"]}
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        (
+            {"when": {"metadata": [{"key": "x-a", "equals": "1"}, {"key": "x-b", "prefix": "2"}]}},
+            "It takes only calls whose x-a is 1 and whose x-b begins with 2.",
+        ),
+        (
+            {"when": {"metadata": [{"key": "x-a", "present": True}, {"key": "x-b", "present": False}]}},
+            "It takes only calls that bear a x-a and that bear no x-b.",
+        ),
+        ({"when": {"models": ["a", "b*"]}, **REFERENCE}, "It takes only calls that ask for the model a or b*."),
+        (
+            {"retries": {"keys": ["x-a", "x-b"]}},
+            "Calls with the same x-a or x-b within 60.0 s are attempts of one call",
+        ),
+        ({"trust_marker": False}, "one that this process has sent is not"),
+        ({"effects": {"/a.B/C": "unsafe"}}, "Calls of /a.B/C count as unsafe."),
+        ({"never": ["x-tenant-*", "x-org"]}, "x-tenant-* and x-org of the metadata never travels."),
+        ({"output_digest": True}, "Legs carry a digest of the answer"),
+        ({"content": "events"}, "Prompts and answers leave the process, as log events"),
+        ({"content": "spans"}, "Prompts and answers leave the process, as attributes of the spans"),
+    ],
+)
+def test_every_policy_of_an_experiment_is_said_in_words(policy: dict[str, Any], said: str) -> None:
+    told = text(config(**policy))
+    assert said in told
+    assert not any(f"  {key}:" in told for key in policy)
+
+
+@pytest.mark.parametrize(
+    ("by", "said"),
+    [
+        ("call", "Each call is sampled by itself"),
+        ("trace", "Calls with the same trace id are mirrored all or none"),
+        ({"metadata": "x-user"}, "Calls with the same x-user are mirrored all or none"),
+        ({"field": "request_id"}, "Calls with the same request_id are mirrored all or none"),
+    ],
+)
+def test_what_calls_are_sampled_by_is_said_where_not_all_are_mirrored(by: Any, said: str) -> None:
+    sampled = {"sampling": {"by": by}, **REFERENCE}
+    assert said in text(config(target(rate=0.5), **sampled))
+    assert said not in text(config(target(rate=1.0), **sampled))
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        ({}, "It sees nothing of the metadata, and never a credential of the client's."),
+        ({"metadata": ["x-a", "x-b*"]}, "It sees x-a and x-b* of the metadata"),
+        ({"tls": True}, "It is called over TLS."),
+        ({"tls": {"certificate": "c", "key": "k"}}, "It is called over TLS with a certificate of its own."),
+        (
+            {"tls": True, "credentials": [{"key": "a", "env": "A"}, {"key": "b", "file": "/b"}]},
+            "It is called over TLS, with a from the variable A and b from /b.",
+        ),
+        (
+            {"transform": {"model": "m", "temperature": 0.5, "seed": 7, "system_prompt": {"replace": "x"}}},
+            "differ from the live ones: model m, temperature 0.5, seed 7 and a text in place of the system prompt.",
+        ),
+        (
+            {"transform": {"set_fields": {"sampling.top_k": 1}, "remove_fields": ["prompt"], "tools": "drop"}},
+            "differ from the live ones: no tools, sampling.top_k 1 and no prompt.",
+        ),
+        ({"transform": {"tools": "drop"}}, "Requests that offer tools reach it without them."),
+        ({}, "What may act in the world does not reach it"),
+        ({"allow_unsafe": ["/a.B/C"]}, "those of /a.B/C reach it, without their tools."),
+        ({"allow_unsafe": ["*"], "stubs": {"search": "x"}}, "reach it, with no tools but search, which have stubs."),
+    ],
+)
+def test_every_policy_of_a_target_is_said_in_words(policy: dict[str, Any], said: str) -> None:
+    told = text(config(target(**policy), **REFERENCE))
+    assert said in told
+    assert not any(f"  {key}:" in told for key in policy)
 
 
 def test_what_is_off_is_said_to_be_off() -> None:

@@ -67,7 +67,7 @@ PAIRED = {
 PROCESSOR = HEADER | {
     "kind": "processor",
     "listen": "127.0.0.1:24317",
-    "requests": {"accepted": 12, "invalid": 1, "failed": 0},
+    "requests": {"accepted": 12, "invalid": 1, "failed": 0, "overloaded": 3, "refused": 2},
     "spans": {"accepted": 300, "ignored": 60, "duplicate": 0, "late": 0, "rejected": 1},
     "waiting": {"used": 3, "cap": 100_000},
     "experiments": [{"name": "new-model", "targets": [PAIRED]}],
@@ -163,7 +163,7 @@ def test_a_processor_says_what_came_in_what_became_of_it_and_where_it_went() -> 
     for part in (
         "processor acme-model: ShadowMesh 0.1.0",
         "listens on 127.0.0.1:24317",
-        "requests 12 accepted, 1 invalid, 0 failed",
+        "requests 12 accepted, 1 invalid, 0 failed, 3 told to come again, 2 refused",
         "spans 361 received: 300 accepted, 0 duplicate, 60 ignored, 0 late, 1 rejected",
         "waiting 3 of 100,000 legs",
         "2 missing (under way, or lost): 150 pairs sent = 145 ended + 3 waiting + 2 missing",
@@ -214,6 +214,19 @@ def test_what_is_left_and_what_the_self_check_found_is_shown_beside_the_target()
     text = text_of(INTERCEPTOR | {"experiments": [{"name": "new-model", "targets": [found]}]})
     assert "left: $5.50 of $20.00 per day, 250,000 of 1,000,000 tokens" in text
     assert "never fires: none of 100 eligible calls was mirrored" in text
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"top_share": 0.3141, "missing": 1200}, "most frequent one 31.4 % of calls, 1,200 calls without a key"),
+        ({"top_share": None, "missing": 0}, "most frequent one unknown, 0 calls without a key"),
+    ],
+)
+def test_how_sampling_keys_come_is_shown_where_there_are_any(keys: dict[str, Any], said: str) -> None:
+    experiment = {"name": "new-model", "targets": [TARGET]}
+    assert said in text_of(INTERCEPTOR | {"experiments": [experiment | {"sampling_keys": keys}]})
+    assert "sampled by key" not in text_of(INTERCEPTOR | {"experiments": [experiment]})
 
 
 @pytest.mark.parametrize(

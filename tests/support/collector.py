@@ -1,8 +1,8 @@
-"""An OTLP receiver that gives spans to a sink: how those of a worker process come back into a test."""
+"""An OTLP receiver that gives spans and events to a sink: how those of a worker process come back into a test."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from contextlib import contextmanager
 from typing import Any
@@ -14,14 +14,19 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
-from support.otlp import METRICS, TRACES
+from support.otlp import LOGS, METRICS, TRACES
 
 from shadowmesh.testing import SpanSink
 
 
 @contextmanager
-def collector(sink: SpanSink) -> Iterator[str]:
-    """Receive on a free port and yield its address."""
+def collector(sink: SpanSink, logs: Callable[[bytes], object] | None = None) -> Iterator[str]:
+    """
+    Receive on a free port and yield its address.
+
+    Args:
+        logs: takes requests with log records, or raises; a receiver without it knows no such service.
+    """
 
     def export(request: bytes, context: Any) -> bytes:
         sink.export([*spans_in(request)])
@@ -30,8 +35,13 @@ def collector(sink: SpanSink) -> Iterator[str]:
     def ignore(request: bytes, context: Any) -> bytes:
         return b""
 
-    handlers = {TRACES: export, METRICS: ignore}
-    server = grpc.server(futures.ThreadPoolExecutor(2), options=(("grpc.so_reuseport", 0),))
+    def take(request: bytes, context: Any) -> bytes:
+        if logs is not None:
+            logs(request)
+        return b""
+
+    handlers = {TRACES: export, METRICS: ignore} | ({LOGS: take} if logs is not None else {})
+    server = grpc.server(futures.ThreadPoolExecutor(4), options=(("grpc.so_reuseport", 0),))
     for path, handler in handlers.items():
         _, service, method = path.split("/")
         methods: dict[str, Any] = {method: grpc.unary_unary_rpc_method_handler(handler)}

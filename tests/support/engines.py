@@ -82,7 +82,7 @@ class Mirror:
         if self.broken:
             raise RuntimeError("the recorder is broken")
         if self._accounts is not None:
-            for _, shadows in assemble(record, new_span_id=lambda: 1, digest_key=b"k"):
+            for _, shadows, _ in assemble(record, new_span_id=lambda: 1, digest_key=b"k"):
                 for leg in shadows:
                     self._accounts.charge(record.begin.call, leg)
         return self.exchanges

@@ -15,6 +15,7 @@ from shadowmesh.mirror.frames import (
     Drain,
     Extra,
     Frame,
+    Left,
     LiveDone,
     Lost,
     Outcome,
@@ -28,6 +29,7 @@ from shadowmesh.mirror.frames import (
     Setup,
     State,
 )
+from shadowmesh.policy.budget import Remaining
 from shadowmesh.policy.live_gate import Admission
 from shadowmesh.rpc import Arity
 
@@ -38,6 +40,7 @@ COUNTS = st.integers(0, 2**32 - 1)
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=12)
 METADATA = st.lists(st.tuples(TEXTS, st.one_of(TEXTS, st.binary(max_size=12))), max_size=4).map(tuple)
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
+ADMISSIONS = st.lists(st.builds(Admission, TEXTS, FINITE, TEXTS), max_size=3).map(tuple)
 
 # The state is sent with the header it belongs to. gRPC counts previous attempts in 32 bits, and this is one more.
 CALLERS = st.builds(
@@ -58,7 +61,7 @@ BEGINS = st.builds(
     deadline=st.none() | FINITE,
     caller=CALLERS,
     metadata=METADATA,
-    admissions=st.lists(st.builds(Admission, TEXTS, FINITE, TEXTS), max_size=3).map(tuple),
+    admissions=ADMISSIONS,
     request=st.none() | st.binary(max_size=20),
     pages=COUNTS,
 )
@@ -90,7 +93,7 @@ BY_KIND: dict[type[Frame], st.SearchStrategy[Frame]] = {
     Reload: st.builds(Reload, CALLS, st.binary(max_size=40)),
     Drain: st.builds(Drain, CALLS, FINITE),
     Outcome: st.builds(Outcome, CALLS, TEXTS, TEXTS),
-    Extra: st.builds(Extra, CALLS, TEXTS, TEXTS, COUNTS),
+    Extra: st.builds(Extra, CALLS, TEXTS, ADMISSIONS, COUNTS),
     State: st.builds(State, CALLS, TEXTS, TEXTS, TEXTS),
     Credit: st.builds(Credit, CALLS, COUNTS),
     Setup: st.builds(Setup, CALLS, st.binary(max_size=40)),
@@ -98,8 +101,11 @@ BY_KIND: dict[type[Frame], st.SearchStrategy[Frame]] = {
     Credits: st.lists(st.tuples(CALLS, COUNTS), max_size=4).map(
         lambda both: Credits(0, tuple(call for call, _ in both), tuple(pages for _, pages in both))
     ),
-    Settled: st.builds(Settled, CALLS, st.lists(CALLS, max_size=4).map(tuple)),
+    Settled: st.lists(st.tuples(CALLS, COUNTS), max_size=4).map(
+        lambda both: Settled(0, tuple(call for call, _ in both), tuple(exchanges for _, exchanges in both))
+    ),
     Lost: st.builds(Lost, CALLS, TEXTS, TEXTS, TEXTS, COUNTS),
     Reported: st.builds(Reported, CALLS, TEXTS, COUNTS),
+    Left: st.builds(Left, CALLS, st.builds(Remaining, TEXTS, TEXTS, TEXTS, TEXTS, FINITE, FINITE), COUNTS),
 }
 FRAMES: st.SearchStrategy[Frame] = st.one_of(*BY_KIND.values())

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
+from opentelemetry.sdk.metrics.export import MetricReader
 from support.collector import collector
 from support.servers import KINDS, is_aio
 from support.wire_carrier import WireCarrier
@@ -36,18 +37,20 @@ def target(address: str, name: str = "candidate", **more: Any) -> dict[str, Any]
 
 
 @contextlib.contextmanager
-def running_mesh(settings: Config, carrier: str = "thread", *, grace: float = 10.0) -> Iterator[tuple[Mesh, SpanSink]]:
+def running_mesh(
+    settings: Config, carrier: str = "thread", *, grace: float = 10.0, metric_reader: MetricReader | None = None
+) -> Iterator[tuple[Mesh, SpanSink]]:
     """Build a mesh over ``carrier``; leaving the block drains it within ``grace`` seconds."""
     sink = SpanSink()
     with contextlib.ExitStack() as stack:
         if carrier == "wire":
-            mesh = Mesh(settings, span_exporter=sink, make_carrier=WireCarrier)
+            mesh = Mesh(settings, span_exporter=sink, metric_reader=metric_reader, make_carrier=WireCarrier)
         elif carrier == "process":
             # A worker exports by itself, so that its spans come back as everybody's do.
             otlp = OtlpSettings(endpoint=f"http://{stack.enter_context(collector(sink))}")
-            mesh = Mesh(_over(settings, carrier, otlp))
+            mesh = Mesh(_over(settings, carrier, otlp), metric_reader=metric_reader)
         else:
-            mesh = Mesh(_over(settings, carrier, None), span_exporter=sink)
+            mesh = Mesh(_over(settings, carrier, None), span_exporter=sink, metric_reader=metric_reader)
         try:
             yield mesh, sink
         finally:

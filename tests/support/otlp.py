@@ -21,10 +21,13 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 
 from shadowmesh.model import Leg
+from shadowmesh.processor.decode import SpanDecoder
+from shadowmesh.processor.decode_view import otlp_view
 from shadowmesh.telemetry.spans import leg_span
 
 TRACES = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 METRICS = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
+LOGS = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 INTERCEPTOR = Resource({"service.name": "model-server", "service.instance.id": "interceptor-1"})
 
 
@@ -36,6 +39,11 @@ def spans_request(spans: Sequence[ReadableSpan]) -> bytes:
 def legs_request(legs: Iterable[Leg], resource: Resource = INTERCEPTOR) -> bytes:
     """Return the bytes in which an interceptor exports these legs."""
     return spans_request([leg_span(leg, resource=resource) for leg in legs])
+
+
+def legs_of(request: bytes) -> list[Leg]:
+    """Return the legs in a trace request, as the processor reads them."""
+    return SpanDecoder(otlp_view()).decode(request).legs
 
 
 def counter_request(name: str, counts: Sequence[tuple[dict[str, str], int]], resource: Resource = INTERCEPTOR) -> bytes:
@@ -120,6 +128,17 @@ class OtlpSink:
             for metric in scope.metrics
         }
 
+    def metric_history(self, name: str) -> list[Metric]:
+        """Return a metric as it was each time, in order."""
+        return [
+            metric
+            for body in self.bodies(METRICS)
+            for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            if metric.name == name
+        ]
+
     async def _export(self, method: str, request: bytes, context: Any) -> bytes:
         async with self._changed:
             self.requests.append((method, request))
@@ -140,3 +159,13 @@ class _AnyMethod(grpc.GenericRpcHandler):
             return await self._export(handler_call_details.method, request, context)
 
         return grpc.unary_unary_rpc_method_handler(answer)
+
+
+def sums(sink: OtlpSink, name: str, attribute: str) -> dict[str, float]:
+    """Return the last value of each point of a counter by one of its attributes."""
+    return {
+        pair.value.string_value: point.as_int
+        for point in sink.metrics()[name].sum.data_points
+        for pair in point.attributes
+        if pair.key == attribute
+    }

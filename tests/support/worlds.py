@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from queue import SimpleQueue
 from time import monotonic
@@ -79,13 +79,17 @@ def world(
     *targets: dict[str, Any],
     handler: grpc.GenericRpcHandler | None = None,
     mirror: dict[str, Any] | None = None,
+    before: Sequence[Any] = (),
     **more: Any,
 ) -> Iterator[World]:
-    """Run a live server of ``kind`` that mirrors to ``targets``; ``mirror`` and ``more`` go into the settings."""
+    """
+    Run a live server of ``kind`` that mirrors to ``targets``; ``mirror`` and ``more`` go into the settings, and the
+    interceptors ``before`` in front of ours.
+    """
     with ExitStack() as stack:
         settings = with_mirror(config(*targets, **more), **(mirror or {}))
         mesh, sink = stack.enter_context(running_mesh(settings, carrier, grace=0.0))
-        server = stack.enter_context(live_server(kind, lambda: [interceptor_of(kind, mesh)], handler=handler))
+        server = stack.enter_context(live_server(kind, lambda: [*before, interceptor_of(kind, mesh)], handler=handler))
         yield World(server, mesh, sink, tuple(target["name"] for target in targets))
         # While the server's loop still runs: with the carrier `loop` it is the mirror's as well.
         mesh.drain(0.0)

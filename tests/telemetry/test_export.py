@@ -11,8 +11,12 @@ import pytest
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from support.events import event
 from support.legs import live, shadow
 
+from shadowmesh.telemetry.backlog import BATCH_BYTES
+from shadowmesh.telemetry.content import ContentEvent
+from shadowmesh.telemetry.content_export import ContentExporter
 from shadowmesh.telemetry.export import PairExporter
 from shadowmesh.telemetry.faults import Faults
 from shadowmesh.telemetry.spans import leg_span
@@ -219,3 +223,122 @@ def test_submitting_never_waits_for_an_export_that_hangs(release: threading.Even
         release.set()
         assert queue.drain(LONG)
         assert (queue.exported_pairs, queue.dropped_pairs) == (6, 95)
+
+
+# --- captured text beside the pairs ---------------------------------------------------------------------------
+
+
+class Logs:
+    """Takes events as the test says."""
+
+    def __init__(self, export: Callable[[], SpanExportResult] = succeed) -> None:
+        self._export = export
+        self.taken: list[str] = []
+        self.entered = threading.Event()
+
+    def export(self, batch: Sequence[ContentEvent]) -> SpanExportResult:
+        self.taken += [str(one.attributes["shadowmesh.pair.id"]) for one in batch]
+        self.entered.set()
+        return self._export()
+
+    def shutdown(self) -> None:
+        """There is nothing to end."""
+
+
+@contextmanager
+def both(
+    spans: SpanExporter | None, logs: Logs, *, capacity: int = 1000, size: int = 1 << 20
+) -> Iterator[tuple[PairExporter, ContentExporter, Faults]]:
+    faults = Faults()
+    content = ContentExporter(lambda: logs, capacity=capacity, size=size, faults=faults)
+    queue = PairExporter(spans, capacity=capacity, faults=faults, content_bytes=size, events=content)
+    try:
+        yield queue, content, faults
+    finally:
+        queue.close(LONG)
+
+
+def with_text(name: str) -> tuple[ReadableSpan, ...]:
+    more = {"gen_ai.input.messages": "[]", "gen_ai.output.messages": "[]"}
+    return tuple(leg_span(leg, resource=RESOURCE, more=more) for leg in (live(name), shadow(name)))
+
+
+def test_events_go_with_their_pair_and_a_drain_waits_for_both() -> None:
+    logs, sink = Logs(), SpanSink()
+    with both(sink, logs) as (queue, content, faults):
+        queue.start()
+        assert queue.submit(pair("a"), events=[event(pair_id="a")], content_bytes=10)
+        assert queue.submit(pair("b"))
+        assert queue.drain(LONG)
+        assert (logs.taken, len(sink.legs()), content.exported, faults.totals()) == (["a"], 4, 1, {})
+
+
+def test_without_an_exporter_of_spans_events_go_out_all_the_same() -> None:
+    logs = Logs()
+    with both(None, logs) as (queue, _, _):
+        assert queue.submit(pair("a"), events=[event(pair_id="a")], content_bytes=10)
+        assert queue.drain(LONG)
+        assert logs.taken == ["a"]
+
+
+def test_a_pair_that_is_dropped_takes_its_text_with_it() -> None:
+    logs = Logs()
+    with both(Scripted(succeed), logs, capacity=1) as (queue, _, faults):
+        assert queue.submit(pair("a"), events=[event(pair_id="a")], content_bytes=10)
+        assert not queue.submit(pair("b"), events=[event(pair_id="b")], content_bytes=10)
+        queue.start()
+        assert queue.drain(LONG)
+        assert logs.taken == ["a"]
+        assert faults.totals() == {"export: queue full": 1, "content: let go with its pair": 1}
+
+
+def test_text_on_spans_is_let_go_before_a_pair_is() -> None:
+    sink = SpanSink()
+    with both(sink, Logs(), size=250) as (queue, _, faults):
+        for name in "abcd":
+            assert queue.submit(with_text(name), content_bytes=100)
+        assert queue.submit(pair("without"))
+        queue.start()
+        assert queue.drain(LONG)
+        said = [
+            (leg.pair_id, "gen_ai.input.messages" in (span.attributes or {}))
+            for span, leg in zip(sink.spans, sink.legs(), strict=True)
+            if leg.role == "live"
+        ]
+        assert said == [("a", True), ("b", True), ("c", False), ("d", False), ("without", False)]
+        assert faults.totals() == {"content: queue full": 2}
+        assert queue.submit(with_text("again"), content_bytes=250), "there is room again"
+        assert queue.drain(LONG)
+        assert "gen_ai.input.messages" in (sink.spans[-1].attributes or {})
+        assert queue.exported_pairs == 6
+
+
+def test_spans_with_text_go_out_in_requests_that_a_receiver_takes() -> None:
+    exporter = Scripted(succeed)
+    with both(exporter, Logs(), size=64 * BATCH_BYTES) as (queue, _, _):
+        for name in "abcdef":
+            queue.submit(with_text(name), content_bytes=BATCH_BYTES // 2)
+        queue.start()
+        assert queue.drain(LONG)
+    assert [len(batch) // 2 for batch in exporter.batches] == [2, 2, 2]
+
+
+def test_an_endpoint_that_hangs_over_text_keeps_no_pair_waiting(release: threading.Event) -> None:
+    def hang() -> SpanExportResult:
+        release.wait(LONG)
+        return SpanExportResult.SUCCESS
+
+    logs, sink = Logs(hang), SpanSink()
+    with both(sink, logs, capacity=2) as (queue, _, faults):
+        queue.start()
+        queue.submit(pair("first"), events=[event(pair_id="first")], content_bytes=10)
+        assert logs.entered.wait(LONG)
+        for number in range(20):
+            assert queue.submit(pair(str(number)), events=[event()], content_bytes=10)
+            assert [leg.pair_id for leg in sink.wait_for_legs(2 * number + 4)][-1] == str(number)
+        began = time.monotonic()
+        assert not queue.drain(0.05)
+        queue.close(0.05)
+        assert time.monotonic() - began < 5
+        assert queue.exported_pairs == 21
+        assert faults.totals() == {"content: queue full": 18, "content: not drained in time": 3}

@@ -33,6 +33,13 @@ def test_every_error_is_counted_and_its_cause_logged_once(caplog: pytest.LogCapt
     assert {record.name for record in caplog.records} == {"shadowmesh"}
 
 
+def test_an_error_that_cost_many_counts_for_all_of_them() -> None:
+    faults = Faults()
+    faults.report("export", "the exporter failed", 12)
+    faults.report("export", "the exporter failed", 3)
+    assert faults.totals() == {"export: the exporter failed": 15}
+
+
 def test_an_error_is_logged_with_where_it_came_from_and_without_its_text(caplog: pytest.LogCaptureFixture) -> None:
     faults = Faults()
     try:

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.metrics.export import Gauge, InMemoryMetricReader, Sum
 from opentelemetry.sdk.resources import Resource
+from support.metrics import attributes_of, kind_of, points_of, received, value_of
 
 from shadowmesh import names
 from shadowmesh.policy.budget import Remaining
 from shadowmesh.policy.live_gate import FunnelKey, LossKey
+from shadowmesh.policy.skew import KeyFigures
 from shadowmesh.telemetry.metrics import MirrorMetrics
 
 FUNNEL: Counter[FunnelKey] = Counter(
@@ -30,6 +32,42 @@ REMAINING = (
     Remaining("summaries", "a", "tokens", "", 1000.0, 400.0),
     Remaining("summaries", "b", "pairs", "", 10.0, 0.0),
 )
+
+
+EXPERIMENT = {"shadowmesh.experiment.name": "summaries"}
+A, B, C = ({**EXPERIMENT, "shadowmesh.target.name": name} for name in "abc")
+DECISION, REASON = "shadowmesh.mirror.decision", "shadowmesh.mirror.drop_reason"
+MONEY = {"shadowmesh.mirror.budget.limit": "per_day", "shadowmesh.cost.currency": "USD"}
+RELOAD, HARM = "shadowmesh.mirror.config.reload_result", "shadowmesh.mirror.harm.reason"
+
+# name → (instrument, unit, [(attributes, value)]), for what the fixture `metrics` is read from.
+GOLDEN: dict[str, tuple[str, str, list[tuple[dict[str, str], float]]]] = {
+    "shadowmesh.mirror.requests": (
+        "Counter",
+        "{request}",
+        [
+            ({**A, DECISION: "mirrored"}, 7),
+            ({**A, DECISION: "not_sampled"}, 93),
+            ({**A, DECISION: "dropped", REASON: "queue_full"}, 2),
+            ({**B, DECISION: "disabled", REASON: "marked"}, 1),
+        ],
+    ),
+    "shadowmesh.mirror.active": ("UpDownCounter", "{request}", [(A, 3), (B, 0)]),
+    "shadowmesh.mirror.queue.size": ("UpDownCounter", "{request}", [({}, 5)]),
+    "shadowmesh.mirror.lost": ("Counter", "{request}", [({**A, "shadowmesh.mirror.loss_reason": "export"}, 4)]),
+    "shadowmesh.mirror.breaker.state": ("Gauge", "1", [(A, 1), (B, 0), (C, 0)]),
+    "shadowmesh.mirror.config.reloads": ("Counter", "{reload}", [({RELOAD: "applied"}, 2), ({RELOAD: "refused"}, 0)]),
+    "shadowmesh.mirror.budget.remaining": ("Gauge", "{currency}", [({**A, **MONEY}, 5.5)]),
+    "shadowmesh.mirror.budget.tokens": ("Gauge", "{token}", [(A, 400)]),
+    "shadowmesh.mirror.time_box.pairs": ("Gauge", "{pair}", [(B, 0)]),
+    "shadowmesh.mirror.harm.stops": ("Counter", "{stop}", [({HARM: "latency"}, 1), ({HARM: "errors"}, 0)]),
+    "shadowmesh.mirror.sampling.top_key_share": ("Gauge", "1", [(EXPERIMENT, 0.25)]),
+    "shadowmesh.mirror.sampling.missing_keys": (
+        "Counter",
+        "{request}",
+        [(EXPERIMENT, 3), ({"shadowmesh.experiment.name": "quiet"}, 0)],
+    ),
+}
 
 
 class Sources:
@@ -64,6 +102,7 @@ def metrics(reader: InMemoryMetricReader, sources: Sources) -> Iterator[MirrorMe
         remaining=lambda: REMAINING,
         reloads=lambda: {names.ReloadResult.APPLIED: 2},
         harm=lambda: "latency",
+        sampling=lambda: {"summaries": KeyFigures(0.25, 3), "quiet": KeyFigures(None, 0)},
     )
     yield made
     made.close(5)
@@ -77,6 +116,13 @@ def collected(reader: InMemoryMetricReader) -> dict[str, Any]:
     (scope,) = resource.scope_metrics
     assert (scope.scope.name, scope.scope.schema_url) == (names.SCOPE_INTERCEPTOR, names.SCHEMA_URL)
     return {metric.name: metric for metric in scope.metrics}
+
+
+def wire(reader: InMemoryMetricReader) -> dict[str, Any]:
+    """Return the metrics as they come out of OTLP's bytes."""
+    data = reader.get_metrics_data()
+    assert data is not None
+    return received(data)
 
 
 @pytest.mark.usefixtures("metrics")
@@ -93,21 +139,21 @@ def points(metric: Any) -> dict[frozenset[tuple[str, Any]], int]:
 
 
 @pytest.mark.usefixtures("metrics")
-def test_names_units_and_kinds(reader: InMemoryMetricReader) -> None:
-    found = {
-        name: (metric.unit, metric.data.is_monotonic, int(metric.data.aggregation_temporality))
-        for name, metric in collected(reader).items()
-        if isinstance(metric.data, Sum)
-    }
-    assert found == {
-        "shadowmesh.mirror.requests": ("{request}", True, 2),
-        "shadowmesh.mirror.active": ("{request}", False, 2),
-        "shadowmesh.mirror.queue.size": ("{request}", False, 2),
-        "shadowmesh.mirror.lost": ("{request}", True, 2),
-        "shadowmesh.mirror.config.reloads": ("{reload}", True, 2),
-        "shadowmesh.mirror.harm.stops": ("{stop}", True, 2),
-    }
-    assert all(metric.description for metric in collected(reader).values())
+def test_every_metric_of_the_contract_and_no_other_is_sent(reader: InMemoryMetricReader) -> None:
+    assert wire(reader).keys() == GOLDEN.keys()
+
+
+@pytest.mark.usefixtures("metrics")
+@pytest.mark.parametrize("name", GOLDEN)
+def test_a_metric_on_the_wire_has_the_instrument_unit_attributes_and_values_of_the_contract(
+    reader: InMemoryMetricReader, name: str
+) -> None:
+    metric = wire(reader)[name]
+    kind, unit, expected = GOLDEN[name]
+    assert (kind_of(metric), metric.unit) == (kind, unit)
+    assert metric.description
+    shown = {frozenset(attributes_of(point).items()): value_of(point) for point in points_of(metric)}
+    assert shown == {frozenset(attributes.items()): value for attributes, value in expected}
 
 
 @pytest.mark.usefixtures("metrics")
@@ -149,6 +195,22 @@ def test_what_is_known_to_be_lost_says_by_whom_and_a_stop_by_harm_says_what_show
     assert points(found["shadowmesh.mirror.harm.stops"]) == {
         frozenset({("shadowmesh.mirror.harm.reason", "latency")}): 1,
         frozenset({("shadowmesh.mirror.harm.reason", "errors")}): 0,
+    }
+
+
+@pytest.mark.usefixtures("metrics")
+def test_the_share_of_a_key_is_said_where_it_is_known_and_missing_keys_from_the_start(
+    reader: InMemoryMetricReader,
+) -> None:
+    found = collected(reader)
+    share = found["shadowmesh.mirror.sampling.top_key_share"]
+    assert (share.unit, type(share.data)) == ("1", Gauge)
+    assert [(dict(point.attributes), point.value) for point in share.data.data_points] == [
+        ({"shadowmesh.experiment.name": "summaries"}, 0.25)
+    ]
+    assert points(found["shadowmesh.mirror.sampling.missing_keys"]) == {
+        frozenset({("shadowmesh.experiment.name", "summaries")}): 3,
+        frozenset({("shadowmesh.experiment.name", "quiet")}): 0,
     }
 
 

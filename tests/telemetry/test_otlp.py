@@ -70,6 +70,12 @@ def test_every_kind_of_value_survives(exporter: PairSpanExporter, leg: Leg) -> N
     assert_encoded_alike(exporter, [leg_span(leg, resource=RESOURCE)])
 
 
+def test_captured_text_goes_out_and_is_not_kept(exporter: PairSpanExporter) -> None:
+    more = {"gen_ai.input.messages": '["hunter2"]', "gen_ai.output.messages": "[]", "gen_ai.system_instructions": "[]"}
+    assert_encoded_alike(exporter, [leg_span(live(), resource=RESOURCE, more=more)])
+    assert not {key for key, _ in exporter._kept} & more.keys()
+
+
 def test_no_batch_is_no_request_to_encode(exporter: PairSpanExporter) -> None:
     assert exporter._translate_data([]) == encode_spans([])
 

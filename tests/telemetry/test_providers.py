@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter as GrpcLogExporter
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcSpanExporter
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter as HttpLogExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpSpanExporter
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter
+from support.events import event
 
 from shadowmesh.errors import ConfigError
-from shadowmesh.telemetry.providers import check, make_resource, metric_reader, sdk_disabled, span_exporter
+from shadowmesh.telemetry.providers import (
+    check,
+    check_logs,
+    log_exporter,
+    make_resource,
+    metric_reader,
+    sdk_disabled,
+    span_exporter,
+)
 from shadowmesh.telemetry.settings import OtlpSettings, TelemetrySettings
 
 NOTHING = TelemetrySettings()
@@ -26,11 +38,13 @@ def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in (
         "OTEL_TRACES_EXPORTER",
         "OTEL_METRICS_EXPORTER",
+        "OTEL_LOGS_EXPORTER",
         "OTEL_SDK_DISABLED",
         "OTEL_SERVICE_NAME",
         "OTEL_RESOURCE_ATTRIBUTES",
         "OTEL_EXPORTER_OTLP_PROTOCOL",
         "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+        "OTEL_EXPORTER_OTLP_LOGS_PROTOCOL",
         "OTEL_METRIC_EXPORT_INTERVAL",
     ):
         monkeypatch.delenv(variable, raising=False)
@@ -111,6 +125,55 @@ def test_the_protocol_of_a_signal_wins_over_that_of_all(monkeypatch: pytest.Monk
     exporter = span_exporter(NOTHING)
     made.append(exporter)
     assert isinstance(exporter, GrpcSpanExporter)
+
+
+@pytest.mark.parametrize(
+    ("settings", "variables", "kind"),
+    [
+        (NOTHING, {}, GrpcLogExporter),
+        (NOTHING, {"OTEL_EXPORTER_OTLP_LOGS_PROTOCOL": "http/protobuf"}, HttpLogExporter),
+        (NOTHING, {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}, HttpLogExporter),
+        (NOTHING, {"OTEL_LOGS_EXPORTER": "none"}, type(None)),
+        (OURS, {"OTEL_LOGS_EXPORTER": "none", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}, GrpcLogExporter),
+    ],
+)
+def test_captured_text_goes_where_the_settings_or_the_variables_of_logs_say(
+    monkeypatch: pytest.MonkeyPatch,
+    made: list[Any],
+    settings: TelemetrySettings,
+    variables: dict[str, str],
+    kind: type[Any],
+) -> None:
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    check_logs(settings)
+    exporter = log_exporter(settings)
+    if exporter is not None:
+        made.append(exporter)
+    assert isinstance(exporter, kind)
+
+
+def test_captured_text_can_be_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("OTEL_LOGS_EXPORTER", "console")
+    exporter = log_exporter(NOTHING)
+    assert exporter is not None
+    exporter.out = sys.stdout  # type: ignore[attr-defined]  # the SDK took what stood there when it was loaded
+    assert exporter.export([event("Why?")]).name == "SUCCESS"
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["event_name"] == "gen_ai.client.inference.operation.details"
+    assert printed["attributes"]["gen_ai.input.messages"][0]["parts"] == [{"type": "text", "content": "Why?"}]
+
+
+def test_variables_of_logs_are_nobodys_business_while_nothing_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_LOGS_EXPORTER", "bogus")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "carrier-pigeon")
+    check(NOTHING)
+    check_logs(OURS)
+    with pytest.raises(ConfigError, match="OTEL_LOGS_EXPORTER=bogus is not one of otlp, console, none"):
+        check_logs(NOTHING)
+    monkeypatch.setenv("OTEL_LOGS_EXPORTER", "otlp")
+    with pytest.raises(ConfigError, match="OTEL_EXPORTER_OTLP_LOGS_PROTOCOL=carrier-pigeon is not one of"):
+        check_logs(NOTHING)
 
 
 def test_none_is_no_exporter_and_console_is_the_console(monkeypatch: pytest.MonkeyPatch, made: list[Any]) -> None:

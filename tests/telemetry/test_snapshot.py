@@ -14,6 +14,7 @@ from shadowmesh.policy.budget import Remaining
 from shadowmesh.policy.experiment import ExperimentSettings
 from shadowmesh.policy.live_gate import FunnelKey, LossKey
 from shadowmesh.policy.self_check import Finding
+from shadowmesh.policy.skew import KeyFigures
 from shadowmesh.telemetry import status_shape
 from shadowmesh.telemetry.export import PairExporter
 from shadowmesh.telemetry.faults import Faults
@@ -50,6 +51,7 @@ def test_every_target_has_its_funnel_its_state_and_its_room() -> None:
         closed={("x", "candidate"): "", ("x", "control"): "shutdown"},
         lost={LossKey("x", "candidate", "worker"): 2},
     )
+    assert experiment.sampling_keys is None
     candidate, control = experiment.targets
     assert candidate.funnel.model_dump() == {
         "eligible": 15,
@@ -169,7 +171,9 @@ def test_what_is_left_and_what_was_found_stands_with_its_target() -> None:
             Remaining("x", "candidate", "pairs", "", 10.0, 3.0),
         ],
         misfits=[Finding("x", "control", Misfit.NEVER_FIRES, "none was mirrored")],
+        keys={"x": KeyFigures(0.25, 3), "gone": KeyFigures(None, 0)},
     )
+    assert experiment.sampling_keys == status_shape.SamplingKeys(top_share=0.25, missing=3)
     candidate, control = experiment.targets
     assert [(one.name, one.currency, one.limit, one.left) for one in candidate.limits] == [
         ("per_day", "USD", 20.0, 5.5), ("pairs", None, 10.0, 3.0),

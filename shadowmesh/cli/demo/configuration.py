@@ -80,18 +80,21 @@ def live_config(*, shadow: str, processor: str) -> dict[str, Any]:
     }
 
 
-def processor_config(*, sink: str, otlp: str | None) -> dict[str, Any]:
-    """Return the configuration of the processor."""
+def processor_config(*, data: str, sink: str, otlp: str | None) -> dict[str, Any]:
+    """Return the configuration of the processor, which keeps its own in the directory ``data``."""
     everything = {"forward_spans": True, "forward_metrics": True}
     exports = [{"endpoint": f"http://{sink}"} | everything]
     if otlp is not None:
         exports.append({"endpoint": otlp} | everything)
     return {
         "processor": {
+            "data": data,
             "listen": "127.0.0.1:0",
+            "http_listen": None,
             "window": "15s",
             "metric_interval": "1s",
             "export": exports,
+            "compare_spans": "always",
             "prices": [{"model": model.name, "version": "demo", **model.price} for model in (LIVE_MODEL, SHADOW_MODEL)],
         }
     }

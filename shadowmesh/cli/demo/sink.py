@@ -17,11 +17,16 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
-from shadowmesh.processor.receiver import Receiver
+from shadowmesh.processor.intake import Accepted, Signal
+from shadowmesh.processor.limits import LimitSettings
+from shadowmesh.processor.otlp_grpc import GrpcServer
+from shadowmesh.processor.reception import Reception
+from shadowmesh.telemetry.faults import Faults
 
 _MOST_BYTES = 256 * 1024 * 1024
 """What a demo of an hour sends is far below this; a demo of a day must not take the machine's memory."""
 
+_MOST_MESSAGE_BYTES = 16 * 1024 * 1024
 _GRACE = 1.0
 
 
@@ -48,6 +53,14 @@ class Sink:
         self._free = _MOST_BYTES
         self.arrived = asyncio.Event()
         """Set when something has come; for whoever waits to clear."""
+
+    async def take(self, signal: Signal, request: bytes) -> Accepted:
+        """Take in what is read here; logs are not."""
+        if signal is Signal.TRACES:
+            self.keep_traces(request)
+        elif signal is Signal.METRICS:
+            self.keep_metrics(request)
+        return Accepted()
 
     def keep_traces(self, request: bytes) -> None:
         """Take in an ``ExportTraceServiceRequest``."""
@@ -87,11 +100,13 @@ class Sink:
 @asynccontextmanager
 async def listening(sink: Sink) -> AsyncIterator[int]:
     """Serve the sink on a free port of this host, which is given."""
-    receiver = Receiver("127.0.0.1:0", on_traces=sink.keep_traces, on_metrics=sink.keep_metrics)
+    limits = LimitSettings()
+    reception = Reception(sink, limits=limits, faults=Faults())
+    server = GrpcServer(reception, listen="127.0.0.1:0", most=_MOST_MESSAGE_BYTES, limits=limits)
     try:
-        yield await receiver.start()
+        yield await server.start()
     finally:
-        await receiver.stop(_GRACE)
+        await server.stop(_GRACE)
 
 
 def _spans(data: bytes) -> Iterator[Span]:

@@ -75,7 +75,9 @@ async def standing(directory: Path, *, sink: str, otlp: str | None) -> AsyncIter
             log = directory / f"{name.replace(' ', '-')}.log"
             return await stack.enter_async_context(running(name, module, *arguments, log=log))
 
-        processor_file = _write(directory / "processor.yaml", processor_config(sink=sink, otlp=otlp))
+        processor_file = _write(
+            directory / "processor.yaml", processor_config(data=str(directory / "processor"), sink=sink, otlp=otlp)
+        )
         processor = await start("processor", _LEASH, "processor", "--config", processor_file)
         shadow = await start("shadow model", _SERVER, *SHADOW_MODEL.arguments())
         # Both are importing now; waiting for one after the other costs nothing.

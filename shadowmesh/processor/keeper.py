@@ -1,0 +1,308 @@
+"""
+What makes a request safe before it is acknowledged, and a pair count once: the journal, the store, and the way back.
+
+A request is decoded, appended to the journal, taken in by the pipeline and acknowledged, in that order. Pairs that have
+ended are stored, and counted when the store says that they are new. From time to time a checkpoint of what was counted
+is saved beside the rows it counts, and the journal is cut off behind it. So after a crash, at whatever point:
+
+- rows behind the checkpoint were stored and not counted: they are counted from the store;
+- records behind it were acknowledged and not counted: they are taken in again from the journal;
+- records before it whose legs still waited, or whose pair was not stored, are read again, and not counted again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from struct import Struct
+from typing import TypeVar
+from uuid import uuid4
+
+from shadowmesh.errors import DecodeError, OverloadedError, StartError
+from shadowmesh.names import METRIC_JOURNAL_SIZE, METRIC_STORE_REFUSED, METRIC_STORE_WAITING
+from shadowmesh.processor.checkpoint import Snapshot, from_bytes, to_bytes
+from shadowmesh.processor.intake import Accepted, Signal
+from shadowmesh.processor.journal import Journal
+from shadowmesh.processor.journal_format import Kind, Record
+from shadowmesh.processor.pipeline import NOTHING, Decoded, Pipeline
+from shadowmesh.processor.settings import ProcessorSettings
+from shadowmesh.processor.writer import Stored, Writer
+from shadowmesh.store.records import Checkpoint, Content, PairRecord
+from shadowmesh.store.store import Store
+from shadowmesh.telemetry.faults import Faults
+
+_KINDS = {Signal.TRACES: Kind.TRACES, Signal.METRICS: Kind.METRICS, Signal.LOGS: Kind.LOGS}
+_SIGNALS = {int(kind): signal for signal, kind in _KINDS.items()}
+_COUNTS = Struct("<II")
+_BEHIND_SECONDS = 1.0
+_ROWS_AT_ONCE = 500
+_RECORDS_AT_ONCE = 16
+
+Item = TypeVar("Item")
+
+
+class Keeper:
+    """
+    Takes requests in, on one event loop; see :class:`~shadowmesh.processor.intake.Intake`.
+
+    Args:
+        pipeline: decodes, pairs, compares and counts; its ``put`` leads to :meth:`put`.
+        name: what the store knows this processor by; see :func:`identity`.
+        wall_ns: wall clock, nanoseconds.
+    """
+
+    def __init__(
+        self,
+        settings: ProcessorSettings,
+        pipeline: Pipeline,
+        *,
+        name: str,
+        instance: str,
+        faults: Faults,
+        wall_ns: Callable[[], int],
+    ) -> None:
+        self._settings = settings
+        self._pipeline = pipeline
+        self._name = name
+        self._instance = instance
+        self._faults = faults
+        self._wall_ns = wall_ns
+        self._store: Store | None = None
+        self._writer: Writer | None = None
+        self._journal: Journal | None = None
+        self._number = 0
+        self._applied = -1
+
+    @property
+    def journal(self) -> Journal:
+        """The journal, once it is open."""
+        if self._journal is None:
+            raise RuntimeError("the processor has not started")
+        return self._journal
+
+    @property
+    def writer(self) -> Writer:
+        """What stores, once it is open."""
+        if self._writer is None:
+            raise RuntimeError("the processor has not started")
+        return self._writer
+
+    @property
+    def place(self) -> str:
+        """The store's URL without secrets, once it is open."""
+        return "" if self._store is None else self._store.place
+
+    def gauges(self) -> dict[str, float]:
+        """Return what metrics say of journal and store; nothing before they are open."""
+        if self._journal is None or self._writer is None:
+            return {}
+        return {
+            METRIC_JOURNAL_SIZE: self._journal.size,
+            METRIC_STORE_WAITING: self._writer.waiting,
+            METRIC_STORE_REFUSED: self._writer.refused,
+        }
+
+    def why_not(self) -> str | None:
+        """Return why no request can be taken now, ``None`` if one can."""
+        if self._journal is None or self._writer is None:
+            return "starting"
+        if not self._journal.writable:
+            return "the journal cannot be written"
+        return "the store is behind" if self._writer.full else None
+
+    async def open(self) -> None:
+        """
+        Open store and journal, and go on from where the last process of this name ended, however that was.
+
+        Raises:
+            StartError: the journal cannot be used, or belongs to another process.
+            StoreError: the store cannot be used.
+        """
+        settings = self._settings.journal_settings
+        # The journal first: its lock says that no other process has this name.
+        await asyncio.to_thread(Path(settings.directory).mkdir, mode=0o700, parents=True, exist_ok=True)
+        journal = Journal(settings, faults=self._faults, wall_ns=self._wall_ns)
+        try:
+            store = await asyncio.to_thread(
+                partial(
+                    Store.open,
+                    self._settings.store_settings,
+                    name=self._name,
+                    instance=self._instance,
+                    now_ns=self._wall_ns(),
+                )
+            )
+        except BaseException:
+            await journal.close()
+            raise
+        self._store = store
+        self._writer = Writer(store, self._stored, faults=self._faults, wall_ns=self._wall_ns)
+        checkpoint = await self._writer.call(store.checkpoint)
+        if checkpoint is not None and checkpoint.position > journal.end:
+            # The directory was lost; a position must never come again.
+            await journal.close()
+            journal = Journal(settings, faults=self._faults, wall_ns=self._wall_ns, after=checkpoint.position)
+        self._journal = journal
+        await self._recover(store, checkpoint)
+        # The first one says since when is counted; and what cannot be saved is better known now.
+        await self.checkpoint()
+
+    async def take(self, signal: Signal, request: bytes) -> Accepted:
+        """
+        Take one request in; when this returns it survives the end of this process.
+
+        Raises:
+            DecodeError: the bytes are no such request.
+            OverloadedError: there is no room now.
+        """
+        decoded = self._pipeline.decode(signal, request)
+        kind, kept = _KINDS[signal], request
+        if not decoded.ours:
+            # Somebody else's spans are most of what a Collector has; of them only the number is kept.
+            kind, kept = Kind.COUNTS, _COUNTS.pack(decoded.spans.ignored, decoded.spans.rejected)
+        elif self.writer.full:
+            raise OverloadedError("the store is behind", retry_after=_BEHIND_SECONDS)
+        if decoded != NOTHING:
+            position = await self.journal.append(kind, kept)
+            self._pipeline.apply(decoded, position)
+            self._applied = max(self._applied, position)
+        return Accepted(decoded.spans.rejected, decoded.spans.reason)
+
+    def put(self, item: PairRecord | Content, position: int) -> None:
+        """Store an item that was made from the record at ``position`` or later ones."""
+        self.writer.put(item, position)
+
+    def unstored(self) -> Iterator[PairRecord]:
+        """Return the pairs that have ended and are not stored yet."""
+        return self.writer.pairs()
+
+    async def checkpoint(self) -> None:
+        """
+        Save what was counted, and let go of what is not needed any more.
+
+        Raises:
+            StoreError: it was not saved; the one before still holds.
+        """
+        store, journal = self._store, self._journal
+        if store is None or journal is None:
+            return
+        snapshot = Snapshot(self._number, self._applied, self._pipeline.state())
+        needed = [one for one in (self._pipeline.oldest(), self.writer.oldest()) if one is not None]
+        position = min([*needed, self._applied + 1])
+        state = await asyncio.to_thread(to_bytes, snapshot)
+        now_ns = self._wall_ns()
+        await self.writer.call(partial(store.save_checkpoint, state, position=position, now_ns=now_ns))
+        await journal.truncate(position)
+        watermark_ns = now_ns - int((self._settings.window + self._settings.settle) * 1e9)
+        await self.writer.call(partial(store.heartbeat, now_ns=now_ns, watermark_ns=watermark_ns))
+
+    async def sweep(self) -> None:
+        """
+        Delete some of what the store does not keep any longer.
+
+        Raises:
+            StoreError: nothing was deleted.
+        """
+        if self._store is not None:
+            await self.writer.call(partial(self._store.sweep, self._wall_ns()))
+
+    async def drain(self, seconds: float) -> None:
+        """Store what has ended within so many seconds, and save a checkpoint; what waits stays in the journal."""
+        if self._writer is None or self._store is None:
+            return
+        if await self._writer.drain(seconds):
+            await self.checkpoint()
+            if not self._pipeline.waiting:
+                await self._writer.call(partial(self._store.heartbeat, now_ns=self._wall_ns(), watermark_ns=None))
+
+    async def close(self) -> None:
+        """Let go of everything as it stands; safe to call twice, and before ``open``."""
+        writer, self._writer = self._writer, None
+        journal, self._journal = self._journal, None
+        self._store = None
+        if writer is not None:
+            await writer.close()
+        if journal is not None:
+            await journal.close()
+
+    def _stored(self, stored: Stored) -> None:
+        self._pipeline.stored(stored.records, stored.added)
+        self._number = stored.number
+
+    async def _recover(self, store: Store, checkpoint: Checkpoint | None) -> None:
+        snapshot = self._restored(store, checkpoint)
+        self._number, self._applied = snapshot.number, snapshot.applied
+        rows = store.rows_after(snapshot.number)
+        while batch := await self.writer.call(partial(_some, rows, _ROWS_AT_ONCE)):
+            for row in batch:
+                self._pipeline.count(row.record)
+                self._number = row.number
+        self.writer.start()
+        records = self.journal.replay(0 if checkpoint is None else checkpoint.position)
+        while some := await asyncio.to_thread(_some, records, _RECORDS_AT_ONCE):
+            await self.writer.room()
+            for record in some:
+                try:
+                    decoded = self._decoded(record)
+                except DecodeError as error:
+                    self._faults.report("replay", error)
+                    continue
+                self._pipeline.apply(decoded, record.position, counted=record.position > snapshot.applied)
+                self._applied = max(self._applied, record.position)
+
+    def _decoded(self, record: Record) -> Decoded:
+        if record.kind == Kind.COUNTS:
+            if len(record.payload) != _COUNTS.size:
+                raise DecodeError("counts of another form")
+            ignored, rejected = _COUNTS.unpack(record.payload)
+            return NOTHING._replace(spans=NOTHING.spans._replace(ignored=ignored, rejected=rejected))
+        signal = _SIGNALS.get(record.kind)
+        if signal is None:
+            raise DecodeError("a record of a later version")
+        return self._pipeline.decode(signal, record.payload)
+
+    def _restored(self, store: Store, checkpoint: Checkpoint | None) -> Snapshot:
+        """Return where to go on, and bring the pipeline there."""
+        if checkpoint is None:
+            return Snapshot(0, -1, {})
+        try:
+            snapshot = from_bytes(checkpoint.state)
+            self._pipeline.restore(snapshot.counted)
+        except (DecodeError, TypeError, ValueError, KeyError) as error:
+            # What was counted is lost; the rows are not, and metrics that begin anew say so by their start time.
+            self._faults.report("checkpoint", error)
+            return Snapshot(store.number, checkpoint.position - 1, {})
+        return snapshot
+
+
+def identity(data: Path) -> str:
+    """
+    Return what a processor is called that keeps its data there, from its first start on.
+
+    Raises:
+        StartError: the directory cannot be used.
+    """
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path, new = data / "processor-id", data / f"processor-id.{os.getpid()}"
+        if not path.exists():
+            new.write_text(f"{uuid4()}\n", encoding="ascii")
+            # Whole or not at all, and the first of two stays.
+            with suppress(FileExistsError):
+                path.hardlink_to(new)
+            new.unlink()
+        name = path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError) as error:
+        raise StartError(f"processor.data: {data} cannot be used: {error}") from error
+    if not name:
+        raise StartError(f"processor.data: {data / 'processor-id'} is empty")
+    return name
+
+
+def _some(items: Iterator[Item], many: int) -> list[Item]:
+    return list(islice(items, many))

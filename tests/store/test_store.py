@@ -1,0 +1,282 @@
+"""The contract of a store, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from itertools import count
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.legs import T0, live, shadow
+from support.postgresql import Server
+from support.stored_pairs import live_only, matched, records, shadow_only
+from support.stores import OpenStore
+
+from shadowmesh.compare.comparison import compare
+from shadowmesh.errors import StoreError
+from shadowmesh.model import Fields, Pair
+from shadowmesh.processor.metrics import PairMetrics
+from shadowmesh.store.reader import PairFilter, Place
+from shadowmesh.store.records import Content, PairRecord
+from shadowmesh.store.store import Store
+
+NOW = T0 + 10**12
+_numbers = count(1)
+
+
+def ids(store: Store, wanted: PairFilter | None = None) -> list[str]:
+    return [stored.record.pair.pair_id for stored in store.reader.pairs(wanted or PairFilter())]
+
+
+def numbers(store: Store, after: int = 0) -> list[tuple[int, str]]:
+    return [(stored.number, stored.record.pair.pair_id) for stored in store.rows_after(after)]
+
+
+def test_a_pair_is_new_once_and_never_again(store: Store) -> None:
+    batch = [matched("a"), matched("b"), matched("a"), live_only("c")]
+    assert store.add(batch, now_ns=NOW).new == [True, True, False, True]
+    assert store.add([matched("d"), *batch, shadow_only("c")], now_ns=NOW).new == [True, *[False] * 5]
+    assert sorted(ids(store)) == ["a", "b", "c", "d"]
+    assert store.add([], now_ns=NOW).new == []
+
+
+def test_a_pair_is_one_for_each_target_and_experiment(store: Store) -> None:
+    record = matched("a")
+    others = [
+        PairRecord(Pair(pair_id="a", target="other", live=record.pair.live, shadow=None), record.comparison),
+        matched("a", experiment="another"),
+    ]
+    assert store.add([record, *others], now_ns=NOW).new == [True, True, True]
+
+
+def test_what_one_processor_stored_is_not_new_to_another(open_store: OpenStore) -> None:
+    one, two = open_store("one"), open_store("two")
+    one.add([matched("a"), matched("b")], now_ns=NOW)
+    assert two.add([matched("b"), matched("c"), matched("a")], now_ns=NOW).new == [False, True, False]
+    assert [pair_id for _, pair_id in numbers(one)] == ["a", "b"]
+    assert [pair_id for _, pair_id in numbers(two)] == ["c"]
+
+
+def test_a_processor_that_comes_back_goes_on_with_its_numbers(open_store: OpenStore) -> None:
+    first = open_store()
+    first.add([matched("a"), matched("b")], now_ns=NOW)
+    seen = first.number
+    first.add([matched("c")], now_ns=NOW)
+    first.close()
+
+    again = open_store()
+    assert again.number == first.number > seen
+    assert [pair_id for _, pair_id in numbers(again, after=seen)] == ["c"]
+    again.add([matched("a"), matched("d")], now_ns=NOW)
+    behind = numbers(again, after=seen)
+    assert [pair_id for _, pair_id in behind] == ["c", "d"]
+    assert behind == sorted(behind)
+
+
+def test_what_was_all_there_moves_no_number(store: Store) -> None:
+    store.add([matched("a")], now_ns=NOW)
+    before = store.number
+    store.add([matched("a")], now_ns=NOW)
+    assert store.number == before
+
+
+def test_more_rows_than_a_page_are_read_in_their_order(store: Store) -> None:
+    for batch in range(5):
+        store.add([matched(f"{batch:02d}-{n:03d}") for n in range(500)], now_ns=NOW)
+    everything = numbers(store)
+    assert len(everything) == 2500
+    assert everything == sorted(everything)
+
+
+def test_two_processes_under_one_name_are_found_out(open_store: OpenStore) -> None:
+    one, two = open_store(), open_store()
+    one.add([matched("a")], now_ns=NOW)
+    with pytest.raises(StoreError, match="another process stores under this processor's name") as raised:
+        two.add([matched("b")], now_ns=NOW)
+    assert not raised.value.retryable
+    assert ids(one) == ["a"]
+
+
+@pytest.mark.parametrize(("first", "second"), [(live_only, shadow_only), (shadow_only, live_only)])
+def test_halves_at_two_processors_are_a_split_pair_that_is_told_once(
+    open_store: OpenStore, first: Callable[[str], PairRecord], second: Callable[[str], PairRecord]
+) -> None:
+    one, two = open_store("one"), open_store("two")
+    one.add([matched("x"), first("a"), first("b"), first("c")], now_ns=NOW)
+    added = two.add([shadow_only("x"), second("a"), matched("new"), second("b"), first("c")], now_ns=NOW)
+    assert added == ([False, False, True, False, False], [1, 3])
+    assert two.add([second("a"), second("c")], now_ns=NOW) == ([False, False], [1])
+    assert one.reader.splits() == 3
+    assert {outcome: n for (_, _, outcome), n in one.reader.outcomes().items()} == {
+        "matched": 2,
+        str(first("a").comparison.outcome): 3,
+    }
+
+
+def test_a_late_half_at_the_same_processor_is_no_split_pair(store: Store) -> None:
+    store.add([live_only("a")], now_ns=NOW)
+    assert store.add([shadow_only("a")], now_ns=NOW) == ([False], [])
+    assert store.reader.splits() == 0
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@given(data=st.data())
+def test_what_comes_out_is_what_went_in(store: Store, data: st.DataObject) -> None:
+    batch = [data.draw(records(f"p{next(_numbers)}")) for _ in range(data.draw(st.integers(1, 4)))]
+    before = store.number
+    assert all(store.add(batch, now_ns=NOW).new)
+    stored = list(store.rows_after(before))
+    assert [each.record for each in stored] == batch
+    assert {each.stored_ns for each in stored} == {NOW}
+
+    counted, restored = (PairMetrics(NOW, methods=("*",), models=("*",)) for _ in range(2))
+    for record in batch:
+        counted.pair(record.pair, record.comparison, NOW)
+    for each in stored:
+        restored.pair(each.record.pair, each.record.comparison, each.stored_ns)
+    assert restored.collect(NOW, buffered=0, capacity=1) == counted.collect(NOW, buffered=0, capacity=1)
+
+
+_hostile = st.text(st.characters(codec=None), max_size=200) | st.sampled_from(
+    ["\0", "x" * 20_000, "\ud800", "é" * 3000]
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@given(experiment=_hostile, target=_hostile, text=_hostile, late=st.sampled_from([0, 2**62, 2**64 - 1 - T0]))
+def test_whatever_a_sender_calls_things_is_stored_and_known_again(
+    store: Store, experiment: str, target: str, text: str, late: int
+) -> None:
+    said: dict[str, Any] = {
+        "experiment": experiment,
+        "method": text,
+        "status": text,
+        "output_digest": text,
+        "started_ns": T0 + late,
+        "ended_ns": T0 + late,
+        "fields": Fields(response_id=text, request_model=text, finish_reasons=(text,), seed=-(2**63)),
+    }
+    pair_id = f"p{next(_numbers)}{text}"
+    legs = replace(live(), pair_id=pair_id, **said), replace(shadow(), pair_id=pair_id, target=target, **said)
+    pair = Pair(pair_id=pair_id, target=target, live=legs[0], shadow=legs[1])
+    record = PairRecord(pair, compare(pair))
+    assert store.add([record], now_ns=NOW).new == [True]
+    assert store.add([record, record], now_ns=NOW).new == [False, False]
+    assert len(list(store.reader.pairs(PairFilter(experiment=experiment, target=target)))) >= 1
+
+
+def test_pairs_are_read_in_order_of_dispatch_behind_the_watermark(open_store: OpenStore) -> None:
+    one, two = open_store("one"), open_store("two")
+    one.add([matched("c", at=3), matched("a", at=1), matched("a2", at=1)], now_ns=NOW)
+    two.add([matched("b", at=2), matched("d", at=4), matched("x", at=2, experiment="other")], now_ns=NOW)
+    committed = partial(one.reader.committed, "summaries", "candidate")
+    read = list(committed(before_ns=T0 + 3 * 10**9))
+    assert [stored.record.pair.pair_id for stored in read] == ["a", "a2", "b"]
+    place = Place(read[0].dispatched_ns, read[0].id)
+    further = committed(before_ns=T0 + 10 * 10**9, after=place)
+    assert [stored.record.pair.pair_id for stored in further] == ["a2", "b", "c", "d"]
+
+
+def test_the_watermark_is_that_of_the_processor_which_holds_back_most(open_store: OpenStore) -> None:
+    one, two, gone = open_store("one"), open_store("two"), open_store("gone")
+    one.heartbeat(now_ns=100, watermark_ns=70)
+    two.heartbeat(now_ns=100, watermark_ns=60)
+    gone.heartbeat(now_ns=10, watermark_ns=5)
+    assert one.reader.watermark(seen_since_ns=50) == 60
+    assert one.reader.watermark(seen_since_ns=0) == 5
+    two.heartbeat(now_ns=101, watermark_ns=None)
+    assert one.reader.watermark(seen_since_ns=50) == 70
+    # Of one that has just come nothing is known; of one that comes back, what it promised.
+    open_store("two", now_ns=102)
+    assert one.reader.watermark(seen_since_ns=50) == 0
+    two.heartbeat(now_ns=103, watermark_ns=65)
+    open_store("two", now_ns=104)
+    assert one.reader.watermark(seen_since_ns=50) == 65
+    assert one.reader.watermark(seen_since_ns=1000) is None
+
+
+def test_a_checkpoint_is_replaced_and_each_processor_has_its_own(open_store: OpenStore) -> None:
+    one, two = open_store("one"), open_store("two")
+    assert one.checkpoint() is None
+    one.add([matched("a")], now_ns=NOW)
+    one.save_checkpoint(b"\0\xff first", position=3, now_ns=NOW)
+    one.add([matched("b")], now_ns=NOW)
+    one.save_checkpoint(b"second", position=2**62, now_ns=NOW)
+    two.save_checkpoint(b"other", position=0, now_ns=NOW)
+    assert open_store("one").checkpoint() == (one.number, 2**62, b"second")
+    assert two.checkpoint() == (0, 0, b"other")
+
+
+def test_captured_text_is_stored_once_and_found_by_its_pair(store: Store) -> None:
+    def content(role: str, target: str, output: str | None) -> Content:
+        return Content(experiment="summaries", pair_id="a", role=role, target=target, output=output)
+
+    store.add([matched("a"), matched("b")], now_ns=NOW)
+    live, other = content("live", "", '[{"role":"assistant"}]'), content("shadow", "other", None)
+    shadow = Content(
+        experiment="summaries",
+        pair_id="a",
+        role="shadow",
+        target="candidate",
+        instructions="i",
+        input="\0 ☃",
+        truncated=("input", "output"),
+    )
+    assert store.add_content([live, shadow, live], now_ns=NOW) == 2
+    assert store.add_content([content("live", "", "another"), other], now_ns=NOW) == 1
+    assert store.add_content([], now_ns=NOW) == 0
+    found = store.reader.content(store.reader.pairs(PairFilter()))
+    assert found["summaries", "a", "live", ""] == live
+    assert found["summaries", "a", "shadow", "other"] == other
+    assert found["summaries", "a", "shadow", "candidate"].input == "\N{REPLACEMENT CHARACTER} ☃"
+    assert found["summaries", "a", "shadow", "candidate"].truncated == ("input", "output")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        (PairFilter(), ["a", "b", "c", "d"]),
+        (PairFilter(experiment="other"), ["d"]),
+        (PairFilter(experiment="summaries", outcome="live_only"), ["c"]),
+        (PairFilter(target="candidate", since_ns=T0 + 2 * 10**9), ["b"]),
+        (PairFilter(until_ns=T0 + 1), ["c", "d"]),
+        (PairFilter(target="none"), []),
+    ],
+)
+def test_pairs_are_found_by_what_they_are(store: Store, wanted: PairFilter, found: list[str]) -> None:
+    store.add(
+        [matched("a", at=1), matched("b", at=2), live_only("c"), matched("d", experiment="other")],
+        now_ns=NOW,
+    )
+    assert ids(store, wanted) == found
+
+
+def test_a_reader_that_takes_long_sees_one_state_and_nobody_waits_for_it(store: Store) -> None:
+    store.add([matched("a")], now_ns=NOW)
+    with store.reader._database.reading() as connection:
+
+        def seen() -> int:
+            return int(connection.exec_driver_sql("SELECT count(*) FROM pairs").scalar_one())
+
+        assert seen() == 1
+        for n in range(20):
+            store.add([matched(f"b{n}")], now_ns=NOW)
+        assert seen() == 1
+    assert len(ids(store)) == 21
+
+
+def test_a_lost_connection_may_be_tried_again(server: Server, open_store: OpenStore, url: str) -> None:
+    if url.startswith("sqlite"):
+        pytest.skip("a file has no connection to lose")
+    store = open_store()
+    store.add([matched("a")], now_ns=NOW)
+    server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'shadowmesh'")
+    with pytest.raises(StoreError) as raised:
+        store.add([matched("a"), matched("b")], now_ns=NOW)
+    assert raised.value.retryable
+    assert store.add([matched("a"), matched("b")], now_ns=NOW).new == [False, True]
+    assert ids(store) == ["a", "b"]
