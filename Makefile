@@ -43,7 +43,7 @@ stack: | python ## the real Collector, Jaeger and Prometheus at pinned versions,
 	@$(PYTHON) tests/stack/build.py $(ARGS)
 
 e2e: .venv/.installed ## the tests against them; skipped without, unless SHADOWMESH_REQUIRE_STACK=1
-	.venv/bin/pytest tests/e2e -m e2e $(ARGS)
+	.venv/bin/pytest tests/e2e tests/deploy -m e2e $(ARGS)
 
 demo: .venv/.installed ## a live and a shadow model, mirrored, paired and compared
 	.venv/bin/shadowmesh demo $(ARGS)

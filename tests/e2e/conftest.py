@@ -1,56 +1,41 @@
-"""The parts of the stack, each with a configuration that stands beside this file; where there is none, why."""
+"""The stack of deploy/ for a module's tests; where a part of it is not there, why."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
-from stack.collector import Collector
-from stack.jaeger import Jaeger
-from stack.loopback import HOST
-from stack.parts import Binaries, find, folder
+from e2e.stage import Stage
+from stack.parts import Binaries
 from stack.prometheus import Prometheus
-from stack.running import Running
+from stack.required import binaries, missing, pytest_collection_modifyitems
+from support import postgresql
 
-CONFIGS = Path(__file__).parent
-REQUIRED = "SHADOWMESH_REQUIRE_STACK"
-
-
-@pytest.fixture(scope="session")
-def binaries() -> Binaries:
-    """The programs of the stack; where they are required and missing, each test fails that needs them."""
-    found = find()
-    if found is None:
-        pytest.fail(_where_it_is_not(), pytrace=False)
-    return found
+__all__ = ["binaries", "pytest_collection_modifyitems"]
 
 
-@pytest.fixture
-def jaeger(binaries: Binaries, tmp_path: Path) -> Iterator[Jaeger]:
-    """A Jaeger that keeps its traces in memory."""
-    with Jaeger(binaries.jaeger, CONFIGS / "jaeger.yaml", tmp_path / "jaeger") as running:
+@pytest.fixture(scope="module")
+def stage(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Everything, with one processor and its SQLite."""
+    with Stage(binaries, tmp_path_factory.mktemp("stage")) as running:
         yield running
 
 
 @pytest.fixture
 def prometheus(binaries: Binaries, tmp_path: Path) -> Iterator[Prometheus]:
-    """A Prometheus that takes OTLP."""
-    with Prometheus(binaries.prometheus, CONFIGS / "prometheus.yaml", tmp_path / "prometheus") as running:
+    """Nothing but a Prometheus."""
+    with Stage(binaries, tmp_path / "stage").prometheus as running:
         yield running
 
 
-@pytest.fixture
-def collector(binaries: Binaries, jaeger: Jaeger, prometheus: Prometheus, tmp_path: Path) -> Iterator[Collector]:
-    """A Collector that sends traces to Jaeger, by a queue on disk, and metrics to Prometheus."""
-    directory = tmp_path / "collector"
-    peers = {
-        "JAEGER": f"{HOST}:{jaeger.otlp_grpc}",
-        "PROMETHEUS": prometheus.otlp_metrics,
-        "QUEUE": str(directory / "queue"),
-    }
-    with Collector(binaries.collector, CONFIGS / "collector.yaml", directory, environment=peers) as running:
+@pytest.fixture(scope="session")
+def database() -> Iterator[postgresql.Server]:
+    """A PostgreSQL server for the whole run."""
+    programs = postgresql.find()
+    if programs is None:
+        missing("no PostgreSQL here: apt-get install postgresql")
+    with postgresql.running(programs) as running:
         yield running
 
 
@@ -60,20 +45,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     if report.failed:
         for value in getattr(item, "funcargs", {}).values():
-            if isinstance(value, Running):
-                report.sections.append((f"log of {value.name}", value.last_lines()))
+            if isinstance(value, Stage):
+                report.sections.append(("logs", value.logs()))
     return report
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without the stack, skip the tests that need it; one stands for all, so that the reason is told once."""
-    waiting = [item for item in items if "binaries" in getattr(item, "fixturenames", ())]
-    if not waiting or os.environ.get(REQUIRED) == "1" or find() is not None:
-        return
-    waiting[0].add_marker(pytest.mark.skip(reason=_where_it_is_not()))
-    config.hook.pytest_deselected(items=waiting[1:])
-    items[:] = [item for item in items if item not in waiting[1:]]
-
-
-def _where_it_is_not() -> str:
-    return f"the stack is not in {folder()}: run make stack"
