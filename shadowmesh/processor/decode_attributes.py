@@ -2,9 +2,9 @@
 One attribute of a span: its bytes become what a leg says by it, and bytes seen before are not decoded again.
 
 Most attributes of a load are few and repeat in nearly every span (names, methods, models, statuses), so they are
-looked up by their bytes. What is remembered is bounded three ways: short attributes only, so many values per key (a key
-whose every value is new, such as an id or a time, takes no other's place; those nobody reads are one key), and for so many
-legs, after which all is forgotten and what the load repeats is learned anew.
+looked up by their bytes. What is remembered is bounded three ways: short attributes only, so many values per key (a
+key whose every value is new, such as an id or a time, takes no other's place; those nobody reads are one key), and
+for so many legs, after which all is forgotten and what the load repeats is learned anew.
 """
 
 from __future__ import annotations
@@ -154,8 +154,8 @@ class Attributes:
 
 def _short(key: _Key, attribute: bytes, at: int) -> Said | None:
     """
-    Return what nearly all attributes say, spelled out: a short and possible value of the key's own type, which stands at
-    ``at`` and ends with the attribute. Of everything else nothing is said here.
+    Return what nearly all attributes say, spelled out: a short and possible value of the key's own type, which stands
+    at ``at`` and ends with the attribute. Of everything else nothing is said here.
     """
     left = len(attribute) - at - 4
     if not 0 <= left < _ONE_BYTE - 2 or attribute[at] != _VALUE or attribute[at + 1] != left + 2:

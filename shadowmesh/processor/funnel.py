@@ -183,7 +183,10 @@ class FunnelBook:
         key = (experiment, target)
         if key not in book and len(book) >= self._most:
             key = (OTHER, OTHER)
-        return book.setdefault(key, Counter())
+        counts = book.get(key)
+        if counts is None:
+            counts = book[key] = Counter()
+        return counts
 
 
 _DECISIONS = frozenset(Decision)

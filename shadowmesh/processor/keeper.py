@@ -28,13 +28,14 @@ from shadowmesh.names import METRIC_JOURNAL_SIZE, METRIC_STORE_REFUSED, METRIC_S
 from shadowmesh.processor.checkpoint import Snapshot, from_bytes, to_bytes
 from shadowmesh.processor.intake import Accepted, Signal
 from shadowmesh.processor.journal import Journal
-from shadowmesh.processor.journal_format import Kind, Record
+from shadowmesh.processor.journal_format import RECORD_HEAD, Kind, Record
 from shadowmesh.processor.pipeline import NOTHING, Decoded, Pipeline
 from shadowmesh.processor.settings import ProcessorSettings
 from shadowmesh.processor.writer import Stored, Writer
 from shadowmesh.store.records import Checkpoint, Content, PairRecord
 from shadowmesh.store.store import Store
 from shadowmesh.telemetry.faults import Faults
+from shadowmesh.telemetry.status_shape import Fill, Storage
 
 _KINDS = {Signal.TRACES: Kind.TRACES, Signal.METRICS: Kind.METRICS, Signal.LOGS: Kind.LOGS}
 _SIGNALS = {int(kind): signal for signal, kind in _KINDS.items()}
@@ -77,6 +78,8 @@ class Keeper:
         self._journal: Journal | None = None
         self._number = 0
         self._applied = -1
+        # Where a replay may begin must be where a record does: from within one it would see damage.
+        self._behind = 0
 
     @property
     def journal(self) -> Journal:
@@ -106,6 +109,18 @@ class Keeper:
             METRIC_STORE_WAITING: self._writer.waiting,
             METRIC_STORE_REFUSED: self._writer.refused,
         }
+
+    def status(self) -> Storage | None:
+        """Return the state of journal and store, once they are open."""
+        if self._journal is None or self._writer is None:
+            return None
+        return Storage(
+            journal=Fill(used=self._journal.size, cap=self._settings.journal_settings.max_bytes),
+            store=self.place,
+            waiting=self._writer.waiting,
+            refused=self._writer.refused,
+            failing=self._writer.failing,
+        )
 
     def why_not(self) -> str | None:
         """Return why no request can be taken now, ``None`` if one can."""
@@ -171,6 +186,7 @@ class Keeper:
             position = await self.journal.append(kind, kept)
             self._pipeline.apply(decoded, position)
             self._applied = max(self._applied, position)
+            self._behind = max(self._behind, position + RECORD_HEAD + len(kept))
         return Accepted(decoded.spans.rejected, decoded.spans.reason)
 
     def put(self, item: PairRecord | Content, position: int) -> None:
@@ -193,23 +209,26 @@ class Keeper:
             return
         snapshot = Snapshot(self._number, self._applied, self._pipeline.state())
         needed = [one for one in (self._pipeline.oldest(), self.writer.oldest()) if one is not None]
-        position = min([*needed, self._applied + 1])
+        position = min([*needed, self._behind])
         state = await asyncio.to_thread(to_bytes, snapshot)
         now_ns = self._wall_ns()
-        await self.writer.call(partial(store.save_checkpoint, state, position=position, now_ns=now_ns))
+        save = partial(store.save_checkpoint, state, number=snapshot.number, position=position, now_ns=now_ns)
+        await self.writer.call(save)
         await journal.truncate(position)
         watermark_ns = now_ns - int((self._settings.window + self._settings.settle) * 1e9)
         await self.writer.call(partial(store.heartbeat, now_ns=now_ns, watermark_ns=watermark_ns))
 
     async def sweep(self) -> None:
         """
-        Delete some of what the store does not keep any longer.
+        Delete what the store does not keep any longer, a little between two batches each.
 
         Raises:
-            StoreError: nothing was deleted.
+            StoreError: the rest was not deleted.
         """
-        if self._store is not None:
-            await self.writer.call(partial(self._store.sweep, self._wall_ns()))
+        more = True
+        while more and self._store is not None:
+            swept = await self.writer.call(partial(self._store.sweep, self._wall_ns()))
+            more = swept.more
 
     async def drain(self, seconds: float) -> None:
         """Store what has ended within so many seconds, and save a checkpoint; what waits stays in the journal."""
@@ -237,13 +256,14 @@ class Keeper:
     async def _recover(self, store: Store, checkpoint: Checkpoint | None) -> None:
         snapshot = self._restored(store, checkpoint)
         self._number, self._applied = snapshot.number, snapshot.applied
+        self._behind = 0 if checkpoint is None else checkpoint.position
         rows = store.rows_after(snapshot.number)
         while batch := await self.writer.call(partial(_some, rows, _ROWS_AT_ONCE)):
             for row in batch:
                 self._pipeline.count(row.record)
                 self._number = row.number
         self.writer.start()
-        records = self.journal.replay(0 if checkpoint is None else checkpoint.position)
+        records = self.journal.replay(self._behind)
         while some := await asyncio.to_thread(_some, records, _RECORDS_AT_ONCE):
             await self.writer.room()
             for record in some:
@@ -254,6 +274,7 @@ class Keeper:
                     continue
                 self._pipeline.apply(decoded, record.position, counted=record.position > snapshot.applied)
                 self._applied = max(self._applied, record.position)
+                self._behind = max(self._behind, record.end)
 
     def _decoded(self, record: Record) -> Decoded:
         if record.kind == Kind.COUNTS:

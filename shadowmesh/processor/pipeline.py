@@ -199,10 +199,10 @@ class Pipeline:
         self._funnel.restore(state["funnel"])
         self._metrics.restore(state["metrics"])
 
-    def collect(self, gauges: Mapping[str, float] | None = None) -> MetricsData:
-        """Return every metric as of now; ``gauges`` as in :meth:`PairMetrics.collect`."""
+    def collect(self, gauges: Mapping[str, float] | None = None, *, again: bool = False) -> MetricsData:
+        """Return every metric as of now; see :meth:`PairMetrics.collect`."""
         metrics = self._metrics.collect(
-            self._wall_ns(), buffered=self._pairing.size, capacity=self._pairing.capacity, gauges=gauges
+            self._wall_ns(), buffered=self._pairing.size, capacity=self._pairing.capacity, gauges=gauges, again=again
         )
         scope = ScopeMetrics(_SCOPE, metrics, names.SCHEMA_URL)
         return MetricsData([ResourceMetrics(self.resource, [scope], self.resource.schema_url)])

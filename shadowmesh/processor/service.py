@@ -6,16 +6,17 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.metrics.export import MetricsData
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 
-from shadowmesh.errors import OverloadedError, StoreError
+from shadowmesh.errors import OverloadedError, StartError, StoreError
 from shadowmesh.names import SERVICE_INSTANCE_ID, SERVICE_NAME
 from shadowmesh.pricing import Pricing, bundled_list_prices
 from shadowmesh.processor.destination import Destination
@@ -36,6 +37,9 @@ from shadowmesh.telemetry.settings import TelemetrySettings
 from shadowmesh.telemetry.snapshot import header
 from shadowmesh.telemetry.status import StatusEndpoint
 from shadowmesh.telemetry.status_shape import ProcessorStatus, as_json
+
+if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
 
 _EXPIRY_SECONDS = 1.0
 _STATUS_SECONDS = 1.0
@@ -78,7 +82,7 @@ class Processor:
             monotonic_ns=monotonic_ns,
             wall_ns=wall_ns,
         )
-        self.receiver = Receiver(settings, self, ready=self._why_not, faults=self.faults)
+        self.receiver = Receiver(settings, self, ready=self._why_not, routes=self._routes(), faults=self.faults)
         self._keeper: Keeper | None = None
         self._wall_ns = wall_ns
         self._destinations: list[Destination] = []
@@ -193,6 +197,7 @@ class Processor:
             header=header(self._life, self._resource, self.faults),
             requests=self.receiver.requests,
             destinations=self._destinations,
+            storage=None if self._keeper is None else self._keeper.status(),
         )
 
     @property
@@ -254,8 +259,22 @@ class Processor:
         )
         await self._keeper.open()
 
-    def _collect(self) -> MetricsData:
-        return self._pipeline.collect({} if self._keeper is None else self._keeper.gauges())
+    def _collect(self, *, again: bool = False) -> MetricsData:
+        return self._pipeline.collect({} if self._keeper is None else self._keeper.gauges(), again=again)
+
+    def _routes(self) -> list[BaseRoute]:
+        """Return what the HTTP port answers beside OTLP and health."""
+        if not self._settings.scrape:
+            return []
+        try:
+            from shadowmesh.processor.scrape import scrape_route
+        except ImportError as error:
+            raise StartError(f"{error.name} is missing: pip install 'shadowmesh[processor]'") from error
+        return [scrape_route(partial(self._collect, again=True), allowed=self._knows)]
+
+    def _knows(self, authorization: Sequence[str]) -> bool:
+        # The receiver is made with these routes, so there is none yet when they are.
+        return self.receiver.knows(authorization)
 
     def _emit_span(self, span: ReadableSpan) -> None:
         for destination in self._destinations:

@@ -21,6 +21,7 @@ from shadowmesh.telemetry.status_shape import (
     PairedExperiment,
     ProcessorStatus,
     Queue,
+    Storage,
 )
 from shadowmesh.telemetry.status_shape import Requests as RequestCounts
 
@@ -37,6 +38,7 @@ def status_of(
     header: Mapping[str, Any],
     requests: Requests,
     destinations: Iterable[Destination],
+    storage: Storage | None = None,
 ) -> ProcessorStatus:
     """Return the status; ``header`` is what :func:`~shadowmesh.telemetry.snapshot.header` returned."""
     accounts = pipeline.accounts()
@@ -46,6 +48,7 @@ def status_of(
         requests=RequestCounts(**asdict(requests)),
         spans=pipeline.received(),
         waiting=Fill(used=pipeline.waiting, cap=pipeline.capacity),
+        storage=storage,
         experiments=tuple(
             PairedExperiment(name=_short(name), targets=tuple(map(_paired, group)))
             for name, group in groupby(accounts[:_MOST_TARGETS], key=lambda account: account.experiment)

@@ -31,6 +31,7 @@ from shadowmesh.telemetry.status_shape import (
     ProcessorStatus,
     SamplingKeys,
     Status,
+    Storage,
     Target,
 )
 
@@ -169,6 +170,7 @@ def _processor(known: ProcessorStatus) -> Iterator[RenderableType]:
             f"{requests.overloaded:,} told to come again, {requests.refused:,} refused",
             "spans": f"{sum(known.spans.values()):,} received: {_counts(known.spans)}",
             "waiting": f"{_of(known.waiting)} legs",
+            **(_kept(known.storage) if known.storage is not None else {}),
         }
     )
     for experiment in known.experiments:
@@ -183,6 +185,17 @@ def _processor(known: ProcessorStatus) -> Iterator[RenderableType]:
         yield heading("exports")
         for export in known.exports:
             yield from _export(export)
+
+
+def _kept(storage: Storage) -> dict[str, str]:
+    troubles = [
+        *(["failing"] if storage.failing else []),
+        *([f"{storage.refused:,} refused"] if storage.refused else []),
+    ]
+    return {
+        "journal": f"{units.size(storage.journal.used)} of {units.size(storage.journal.cap)}",
+        "store": ", ".join([_plain(storage.store), f"{storage.waiting:,} waiting", *troubles]),
+    }
 
 
 def _paired(target: Paired) -> Iterator[RenderableType]:

@@ -86,13 +86,14 @@ class Database:
 
 
 def _backend(url: str, *, create: bool) -> Backend:
+    scheme, _, rest = url.partition(":///")
+    if scheme == "sqlite":
+        # What is behind the slashes is the path, whatever characters it has.
+        return SQLite(rest, create=create)
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         raise StoreError("not a URL") from None
-    kind = parsed.get_backend_name()
-    if kind == "sqlite":
-        return SQLite(parsed.database, create=create)
-    if kind == "postgresql":
-        return PostgreSQL(parsed)
-    raise StoreError(f"{kind} is no store: sqlite:///path or postgresql://host/database")
+    if parsed.get_backend_name() != "postgresql":
+        raise StoreError("not the URL of a store: sqlite:///path or postgresql://host/database")
+    return PostgreSQL(parsed)

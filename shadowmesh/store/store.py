@@ -117,15 +117,16 @@ class Store:
         with self._database.writing() as connection:
             return connection.execute(once, rows, execution_options={"preserve_rowcount": True}).rowcount
 
-    def save_checkpoint(self, state: bytes, *, position: int, now_ns: int) -> None:
+    def save_checkpoint(self, state: bytes, *, number: int, position: int, now_ns: int) -> None:
         """
         Replace the checkpoint, and with it make everything that was stored before survive a power cut.
 
         Args:
-            state: has in it every row up to :attr:`number`.
+            state: what was counted, as the processor will read it again.
+            number: of the last row that is in it.
             position: of the journal, before which nothing is needed any more.
         """
-        columns = {"number": self.number, "position": position, "state": state, "saved_ns": now_ns}
+        columns = {"number": number, "position": position, "state": state, "saved_ns": now_ns}
         insert = self._database.backend.insert(CHECKPOINTS).values(writer=self._writer, **columns)
         with self._database.writing(durable=True) as connection:
             connection.execute(insert.on_conflict_do_update(index_elements=["writer"], set_=columns))

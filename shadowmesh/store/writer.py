@@ -64,7 +64,11 @@ class PairWriter:
         with self._database.writing() as connection:
             start = self._stored_number(connection)
             if sure and start != told:
-                raise StoreError(f"{self._database.place}: another process stores under this processor's name")
+                # And so it stays until this process starts anew. Whoever asked is to keep what he has for that.
+                self._unsure = False
+                raise StoreError(
+                    f"{self._database.place}: another process stores under this processor's name", retryable=True
+                )
             if start + len(records) >> NUMBER_BITS:
                 raise StoreError(f"{self._database.place}: this processor has no more numbers for its rows")
             self._tell(connection, untold, now_ns)

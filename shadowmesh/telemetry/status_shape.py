@@ -241,6 +241,19 @@ class Export(Shape):
     queues: tuple[Queue, ...]
 
 
+class Storage(Shape):
+    """
+    Where a processor keeps what it was sent: bytes in the journal, the place of the store, records that wait for it,
+    records it refused for good, and whether its last answer was an error.
+    """
+
+    journal: Fill
+    store: str
+    waiting: int
+    refused: int
+    failing: bool
+
+
 class ProcessorStatus(Status):
     """
     A processor. ``spans`` are all spans received, by what was done with them; ``waiting`` the legs that wait for
@@ -252,6 +265,7 @@ class ProcessorStatus(Status):
     requests: Requests
     spans: dict[str, int]
     waiting: Fill
+    storage: Storage | None = None
     experiments: tuple[PairedExperiment, ...]
     targets_left_out: int
     exports: tuple[Export, ...]

@@ -23,7 +23,10 @@ from shadowmesh.mirror.gate import gate_of
 from shadowmesh.policy.live_gate import FunnelKey, LiveGate
 
 # What is no policy, and what has a sensible default or is for another kind of target.
-_OTHERS = {"name", "version", "enabled", "preset", "methods", "protocol", "output_digest", "targets"}
+_OTHERS = {
+    "name", "version", "enabled", "preset", "methods", "protocol", "output_digest", "content", "content_limit",
+    "stall_after", "targets",
+}  # fmt: skip
 _OTHERS_OF_A_TARGET = {"name", "version", "enabled", "kind", "address", "deadline", "tls", "on_live_cancel", "breaker"}
 
 

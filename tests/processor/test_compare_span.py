@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
@@ -15,8 +16,9 @@ from support.legs import T0, lasting, live, shadow, usage
 from shadowmesh.compare.comparison import compare
 from shadowmesh.compare.divergence import Output
 from shadowmesh.model import ChunkGaps, Comparison, Cost, Leg, Pair
-from shadowmesh.processor.compare_span import compare_span, compare_span_id, remarkable
+from shadowmesh.processor.compare_span import FIGURES, compare_span, compare_span_id, remarkable
 from shadowmesh.processor.settings import CompareThresholdSettings
+from shadowmesh.telemetry.otlp import PairSpanExporter
 
 
 def pair_of(live_leg: Leg, shadow_leg: Leg) -> Pair:
@@ -30,6 +32,28 @@ def span_of(live_leg: Leg, shadow_leg: Leg, outputs: tuple[Output, Output] | Non
 
 def dollars(amount: float) -> Cost:
     return Cost(amount=amount, currency="USD", source="collector", pricing_version="v1")
+
+
+def test_it_goes_out_as_the_sdk_encodes_it_and_its_figures_are_not_kept() -> None:
+    fields = usage(10, 5, request_model="m")
+    spans = [
+        span_of(
+            live(f"p{number}", **lasting(0.5), time_to_first_chunk=0.25, cost=dollars(number), fields=fields),
+            shadow(f"p{number}", **lasting(number), time_to_first_chunk=0.125, cost=dollars(0.25), fields=fields),
+        )
+        for number in range(1, 9)
+    ]
+    exporter = PairSpanExporter(endpoint="http://127.0.0.1:1", insecure=True, passing=FIGURES)
+    try:
+        one, same = exporter._translate_data(spans), encode_spans(spans)
+    finally:
+        exporter.shutdown()
+    for request in (one, same):
+        for span in request.resource_spans[0].scope_spans[0].spans:
+            span.attributes.sort(key=lambda attribute: attribute.key)
+    assert one == same
+    assert {key for key, _ in exporter._kept}.isdisjoint({"shadowmesh.pair.id", *FIGURES})
+    assert len(exporter._kept) == len({key for key, _ in exporter._kept})
 
 
 def test_it_is_a_child_of_the_shadow_with_links_to_both_at_the_end_of_the_later_leg() -> None:

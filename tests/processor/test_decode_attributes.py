@@ -162,7 +162,14 @@ def test_values_that_never_come_again_take_no_other_s_place() -> None:
         reader.read(text(f"somebody.{number}", "x"))
         reader.read(KeyValue(key=names.CALL_DEADLINE, value=AnyValue(double_value=number)).SerializeToString())
     assert all(data in reader.known for data in usual)
-    assert len(reader.known) == 30
+    assert len(reader.known) == 40
+
+
+def test_what_nobody_reads_is_not_looked_at_again() -> None:
+    reader = attributes()
+    system = text(names.RPC_SYSTEM_NAME, "grpc")
+    assert reader.read(system) is NOTHING
+    assert reader.known == {system: NOTHING}
 
 
 def test_what_was_remembered_is_forgotten_after_so_many_legs() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, field
+from dataclasses import MISSING, dataclass, field, replace
 
 import pytest
 from hypothesis import given
@@ -31,6 +31,14 @@ def test_it_is_frozen_and_of_its_class() -> None:
     assert (type(made), made, made.duration) == (Leg, leg, leg.duration)
     with pytest.raises(AttributeError):
         made.role = "shadow"  # type: ignore[misc]
+
+
+def test_a_value_can_be_put_into_a_record_that_was_just_made() -> None:
+    maker = Maker(Leg)
+    leg, cost = live(), Cost(amount=1.0, currency="USD", source="local")
+    made = maker.make([getattr(leg, name) for name in maker.place])
+    maker.put(made, "cost", cost)
+    assert made == replace(leg, cost=cost)
 
 
 def test_it_says_what_is_missing_and_what_was_said() -> None:

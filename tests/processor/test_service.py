@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -215,6 +216,16 @@ async def test_an_endpoint_that_is_its_own_http_port_is_refused_too() -> None:
     await refused.close()
 
 
+async def test_a_restart_goes_on_behind_what_was_saved_and_finds_no_damage_there() -> None:
+    async with running() as processor:
+        await send(processor, TRACES, legs_request([live(), shadow()]))
+        await processor.checkpoint()
+    async with running() as processor:
+        (account,) = processor.accounts()
+        assert account.outcomes == {"matched": 1}
+        assert processor.faults.totals() == {}
+
+
 async def test_bad_bytes_are_refused_counted_and_survived() -> None:
     async with OtlpSink() as sink, running({"endpoint": sink.endpoint, "forward_spans": True}) as processor:
         for method in (TRACES, METRICS):
@@ -365,3 +376,16 @@ def test_headers_are_secrets_in_every_print_of_the_settings() -> None:
     )
     assert "hunter2" not in repr(settings)
     assert "hunter2" not in settings.model_dump_json()
+
+
+async def test_what_is_counted_can_be_scraped_with_the_state_of_journal_and_store() -> None:
+    async with running(http_listen="127.0.0.1:0", scrape=True) as processor:
+        await send(processor, TRACES, legs_request([live(), shadow()]))
+        reader, writer = await asyncio.open_connection("127.0.0.1", processor.receiver.http_port)
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        text = (await asyncio.wait_for(reader.read(), 20)).decode()
+        writer.close()
+        await writer.wait_closed()
+    assert 'shadowmesh_pair_outcome="matched"' in text
+    assert "\nshadowmesh_store_waiting " in text
+    assert "\nshadowmesh_journal_size_bytes " in text

@@ -131,7 +131,7 @@ def test_a_processor_that_left_nothing_behind_is_forgotten_after_a_while(open_st
     day = 24 * HOUR
     one, idle, gone = open_store("one", now_ns=T0), open_store("idle", now_ns=T0), open_store("gone", now_ns=T0)
     idle.add([matched("kept")], now_ns=T0)
-    gone.save_checkpoint(b"state", position=1, now_ns=T0)
+    gone.save_checkpoint(b"state", number=0, position=1, now_ns=T0)
     one.heartbeat(now_ns=T0 + 40 * day, watermark_ns=None)
     one.sweep(T0 + 25 * day)
     assert gone.checkpoint() is not None

@@ -30,7 +30,7 @@ def main(url: str, name: str) -> None:
         for batch in range(1_000_000):
             counted += sum(store.add([matched(pair_id) for pair_id in batch_ids(batch)], now_ns=T0 + batch).new)
             if batch % BATCHES_PER_CHECKPOINT == 0:
-                store.save_checkpoint(str(counted).encode(), position=batch, now_ns=T0 + batch)
+                store.save_checkpoint(str(counted).encode(), number=store.number, position=batch, now_ns=T0 + batch)
             sys.stdout.write(f"{batch} {counted}\n")
             sys.stdout.flush()
 
