@@ -24,7 +24,7 @@ from shadowmesh.settings import Settings
 from shadowmesh.telemetry.settings import TelemetrySettings
 
 # Credentials stand under these keys; what is wrong with one is said without it.
-_SECRETS = frozenset({"headers", "credentials", "tls", "bearer_token"})
+_SECRETS = frozenset({"headers", "credentials", "tls", "bearer_token", "url"})
 
 
 class Config(Settings):

@@ -260,7 +260,7 @@ class Keeper:
         rows = store.rows_after(snapshot.number)
         while batch := await self.writer.call(partial(_some, rows, _ROWS_AT_ONCE)):
             for row in batch:
-                self._pipeline.count(row.record)
+                self._pipeline.count(row.record, row.stored_ns)
                 self._number = row.number
         self.writer.start()
         records = self.journal.replay(self._behind)

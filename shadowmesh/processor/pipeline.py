@@ -170,10 +170,10 @@ class Pipeline:
         if added.split:
             self._metrics.split(len(added.split))
 
-    def count(self, record: PairRecord) -> None:
-        """Count one pair."""
+    def count(self, record: PairRecord, stored_ns: int | None = None) -> None:
+        """Count one pair, which was stored now or at the wall-clock time ``stored_ns``."""
         pair, comparison = record
-        self._metrics.pair(pair, comparison, self._wall_ns())
+        self._metrics.pair(pair, comparison, self._wall_ns() if stored_ns is None else stored_ns)
         leg = pair.live or pair.shadow
         if leg is not None:
             self._funnel.ended(leg.experiment, pair.target, Outcome(comparison.outcome))
