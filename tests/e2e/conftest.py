@@ -10,6 +10,7 @@ from e2e.stage import Stage
 from stack.parts import Binaries
 from stack.prometheus import Prometheus
 from stack.required import binaries, missing, pytest_collection_modifyitems
+from stack.running import Running
 from support import postgresql
 
 __all__ = ["binaries", "pytest_collection_modifyitems"]
@@ -45,6 +46,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     if report.failed:
         for value in getattr(item, "funcargs", {}).values():
-            if isinstance(value, Stage):
-                report.sections.append(("logs", value.logs()))
+            for part in value.parts if isinstance(value, Stage) else [value]:
+                if isinstance(part, Running):
+                    report.sections.append((f"log of {part.name}", part.last_lines()))
     return report
