@@ -27,11 +27,13 @@ class Child(Process):
     def __init__(self, module: str, *arguments: str) -> None:
         """Start ``python -m MODULE ARGUMENTS``."""
         super().__init__(module, python(module, *arguments), environment())
+        self.ready: dict[str, Any] = {}
         self.port = 0
 
     def wait_until_ready(self) -> None:
         """Wait for what the process says first: the port it listens on, if it listens."""
-        self.port = self._read(_START_WITHIN).get("port", 0)
+        self.ready = self._read(_START_WITHIN)
+        self.port = self.ready.get("port", 0)
 
     def ask(self, within: float = 10.0, **question: Any) -> dict[str, Any]:
         """
