@@ -20,11 +20,15 @@ The processor: spans of legs in, comparisons out as metrics and compare spans.
   these are, found once. ``scrape`` shows them to a Prometheus that comes for them, by ``scrape_names`` and
   ``scrape_text`` (both pure).
 - ``compare_span``: the small span that says in the trace what the pair showed.
-- ``pipeline``: all of the above folded, from bytes to metrics, without I/O.
+- ``decode_content``: captured text out of log events (pure).
+- ``pipeline``: all of the above folded, from bytes to pairs and from stored pairs to metrics, without I/O.
+- ``keeper``: journal, pipeline and store joined: what is acknowledged survives, what is stored is counted once, and
+  after a crash it goes on from its ``checkpoint`` (pure). ``writer`` stores in batches, in a thread of its own;
+  ``identity`` is the name that outlives the process.
 - ``outbox``: a bounded queue with a worker, whose senders are in ``forward`` and ``exporters``.
 - ``endpoints``: what an endpoint means, and whether it is ourselves.
 - ``destination``: one configured endpoint with the outboxes it asks for.
 - ``service``: the running processor.
 
-Everything up to ``pipeline`` runs on the event loop's thread, so nothing here is locked.
+Everything up to ``pipeline`` runs on the event loop's thread, so nothing there is locked.
 """

@@ -13,15 +13,12 @@ is saved beside the rows it counts, and the journal is cut off behind it. So aft
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from struct import Struct
 from typing import TypeVar
-from uuid import uuid4
 
 from shadowmesh.errors import DecodeError, OverloadedError, StartError
 from shadowmesh.names import METRIC_JOURNAL_SIZE, METRIC_STORE_REFUSED, METRIC_STORE_WAITING
@@ -53,7 +50,7 @@ class Keeper:
 
     Args:
         pipeline: decodes, pairs, compares and counts; its ``put`` leads to :meth:`put`.
-        name: what the store knows this processor by; see :func:`identity`.
+        name: what the store knows this processor by; see :func:`~shadowmesh.processor.identity.identity`.
         wall_ns: wall clock, nanoseconds.
     """
 
@@ -140,7 +137,10 @@ class Keeper:
         """
         settings = self._settings.journal_settings
         # The journal first: its lock says that no other process has this name.
-        await asyncio.to_thread(Path(settings.directory).mkdir, mode=0o700, parents=True, exist_ok=True)
+        try:
+            await asyncio.to_thread(Path(settings.directory).mkdir, mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StartError(f"processor.journal.directory: {settings.directory} cannot be used: {error}") from error
         journal = Journal(settings, faults=self._faults, wall_ns=self._wall_ns)
         try:
             store = await asyncio.to_thread(
@@ -299,30 +299,6 @@ class Keeper:
             self._faults.report("checkpoint", error)
             return Snapshot(store.number, checkpoint.position - 1, {})
         return snapshot
-
-
-def identity(data: Path) -> str:
-    """
-    Return what a processor is called that keeps its data there, from its first start on.
-
-    Raises:
-        StartError: the directory cannot be used.
-    """
-    try:
-        data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path, new = data / "processor-id", data / f"processor-id.{os.getpid()}"
-        if not path.exists():
-            new.write_text(f"{uuid4()}\n", encoding="ascii")
-            # Whole or not at all, and the first of two stays.
-            with suppress(FileExistsError):
-                path.hardlink_to(new)
-            new.unlink()
-        name = path.read_text(encoding="ascii").strip()
-    except (OSError, ValueError) as error:
-        raise StartError(f"processor.data: {data} cannot be used: {error}") from error
-    if not name:
-        raise StartError(f"processor.data: {data / 'processor-id'} is empty")
-    return name
 
 
 def _some(items: Iterator[Item], many: int) -> list[Item]:

@@ -23,8 +23,9 @@ from shadowmesh.processor.destination import Destination
 from shadowmesh.processor.endpoints import port_of, refuse_self
 from shadowmesh.processor.exporters import unheeded_variables
 from shadowmesh.processor.funnel import Account
+from shadowmesh.processor.identity import identity
 from shadowmesh.processor.intake import Accepted, Signal
-from shadowmesh.processor.keeper import Keeper, identity
+from shadowmesh.processor.keeper import Keeper
 from shadowmesh.processor.pipeline import Clock, Pipeline
 from shadowmesh.processor.receiver import Receiver
 from shadowmesh.processor.settings import ProcessorSettings

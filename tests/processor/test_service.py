@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -389,3 +390,14 @@ async def test_what_is_counted_can_be_scraped_with_the_state_of_journal_and_stor
     assert 'shadowmesh_pair_outcome="matched"' in text
     assert "\nshadowmesh_store_waiting " in text
     assert "\nshadowmesh_journal_size_bytes " in text
+
+
+async def test_a_journal_that_cannot_be_made_stops_the_start_and_says_which_key(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    settings = ProcessorSettings.model_validate(
+        {"listen": "127.0.0.1:0", "http_listen": None, "journal": {"directory": str(tmp_path / "file" / "journal")}}
+    )
+    refused = Processor(settings)
+    with pytest.raises(StartError, match=r"^processor\.journal\.directory: "):
+        await refused.start()
+    await refused.close()

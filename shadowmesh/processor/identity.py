@@ -1,0 +1,34 @@
+"""What a processor is called, from its first start on: by the store, by the journal's owner, and in its metrics."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
+
+from shadowmesh.errors import StartError
+
+
+def identity(data: Path) -> str:
+    """
+    Return what a processor is called that keeps its data there, from its first start on.
+
+    Raises:
+        StartError: the directory cannot be used.
+    """
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path, new = data / "processor-id", data / f"processor-id.{os.getpid()}"
+        if not path.exists():
+            new.write_text(f"{uuid4()}\n", encoding="ascii")
+            # Whole or not at all, and the first of two stays.
+            with suppress(FileExistsError):
+                path.hardlink_to(new)
+            new.unlink()
+        name = path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError) as error:
+        raise StartError(f"processor.data: {data} cannot be used: {error}") from error
+    if not name:
+        raise StartError(f"processor.data: {data / 'processor-id'} is empty")
+    return name
