@@ -65,7 +65,7 @@ def test_it_is_a_child_of_the_shadow_with_links_to_both_at_the_end_of_the_later_
     assert [(link.context.trace_id, link.context.span_id) for link in span.links] == [
         (leg.trace_id, leg.span_id) for leg in legs
     ]
-    assert span.start_time == span.end_time == T0 + 500_000_000
+    assert (span.start_time, span.end_time) == (T0 + 500_000_000, T0 + 500_000_001)
     assert span.resource.attributes["service.name"] == "p"
     assert span.instrumentation_scope is not None
     assert span.instrumentation_scope.name == "shadowmesh.processor"
