@@ -11,14 +11,33 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from opentelemetry.metrics import CallbackOptions, Observation
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics import Exemplar, ExemplarReservoir, MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader
+from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.resources import Resource
 
 from shadowmesh import names
 from shadowmesh.policy.budget import Remaining
 from shadowmesh.policy.live_gate import FunnelKey, LossKey
 from shadowmesh.policy.skew import KeyFigures
+
+
+class _NoExemplars(ExemplarReservoir):
+    """
+    Keeps none: what is read when it is collected is no call's. SDK 1.28 makes some all the same, without a span, which
+    its OTLP encoder cannot write, and then nothing at all is exported.
+    """
+
+    def offer(self, *_: object) -> None:
+        """Let it go."""
+
+    def collect(self, *_: object) -> list[Exemplar]:
+        """Return nothing."""
+        return []
+
+
+def _no_exemplars(*_: object, **__: object) -> ExemplarReservoir:
+    return _NoExemplars()
 
 
 class MirrorMetrics:
@@ -50,7 +69,12 @@ class MirrorMetrics:
         self._sampling = sampling
         self._closed = False
         self._silent = False
-        self._provider = MeterProvider(metric_readers=[reader], resource=resource, shutdown_on_exit=False)
+        self._provider = MeterProvider(
+            metric_readers=[reader],
+            resource=resource,
+            shutdown_on_exit=False,
+            views=[View(instrument_name="*", exemplar_reservoir_factory=lambda _: _no_exemplars)],
+        )
         meter = self._provider.get_meter(names.SCOPE_INTERCEPTOR, schema_url=names.SCHEMA_URL)
         meter.create_observable_counter(
             names.METRIC_MIRROR_REQUESTS,
