@@ -12,6 +12,7 @@ that a decision needs, and nothing has left the process yet.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -105,7 +106,9 @@ class Admitter:
                 begin = self._begin(opened, late=True)
         except Exception as error:
             self._faults.report("admission", error)
-            self.count(opened.ticket, DropReason.NOT_RECORDED)
+            # Counting runs the gate again, which may be what failed: one call must not end the others.
+            with suppress(Exception):
+                self.count(opened.ticket, DropReason.NOT_RECORDED)
         if begin is not None:
             plan = opened.ticket.plan
             for admission in begin.admissions:

@@ -9,7 +9,7 @@ from support.experiments import CONVERSE, GENERATE, INGEST, experiment, target
 from support.wire import request
 
 from shadowmesh.catalog.builtin import mapped_methods, method_map
-from shadowmesh.mirror.choice import Choice, Chooser, misfit
+from shadowmesh.mirror.choice import MOST_READ, Choice, Chooser, misfit
 from shadowmesh.names import DropReason
 from shadowmesh.policy.experiment import ExperimentSettings
 from shadowmesh.policy.live_gate import LiveGate
@@ -66,6 +66,13 @@ def test_of_a_request_that_nobody_can_read_it_is_unknown_whose_it_is_and_whoever
     unknown = [("llama", "unknown_model"), ("mistral", "unknown_model")]
     assert said(choose(data, LLAMA, MISTRAL)) == (None, unknown)
     assert said(choose(data, LLAMA, MISTRAL, REST)) == ("rest", unknown)
+
+
+def test_a_request_that_would_take_too_long_to_read_is_one_that_nobody_can_read() -> None:
+    # Unknown fields of two bytes each, which no map asks for.
+    small, large = (request(model="llama-3") + b"\xc0\x3e\x00" * (size // 3) for size in (1000, MOST_READ))
+    assert said(choose(small, LLAMA)) == ("llama", [])
+    assert said(choose(large, LLAMA, REST)) == ("rest", [("llama", "unknown_model")])
 
 
 def test_a_method_without_a_map_cannot_be_read_whatever_its_bytes_say() -> None:
