@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,6 +21,8 @@ from shadowmesh.telemetry.faults import Faults
 
 # Encoded bytes that wait for the socket; beyond, frames stay in the mailbox, which is bounded.
 _MOST_WAITING = 256 * 1024
+# Of a settling by another thread, which is short.
+_SETTLING_SECONDS = 0.001
 _READ = 256 * 1024
 # Pieces of that size written in one turn, as long as the worker takes them.
 _MOST_PIECES = 16
@@ -71,6 +74,7 @@ class Link:
         self._ending = False
         # One token: whoever pops it settles, so that no two threads do.
         self._settling = deque((None,), maxlen=1)
+        self._claimed = False
 
     @property
     def pid(self) -> int | None:
@@ -130,11 +134,25 @@ class Link:
         self._hand_over(limit=None)
         self._out += encode(Drain(0, grace))
 
+    def claim(self) -> None:
+        """Keep the account from being settled by others until :meth:`end` does it; waits for whoever does it now."""
+        while not self._claimed:
+            try:
+                self._settling.pop()
+                self._claimed = True
+            except IndexError:
+                time.sleep(_SETTLING_SECONDS)
+
     def end(self) -> None:
         """End a worker that has not ended itself, and settle its account."""
-        self.worker.kill()
-        self._bury()
-        self.settle()
+        try:
+            self.worker.kill()
+            self._bury()
+        finally:
+            if self._claimed:
+                self._claimed = False
+                self._settling.append(None)
+            self.settle()
 
     def settle(self) -> None:
         """Account for what waits, where no worker will ever take it; from any thread, without waiting."""

@@ -188,6 +188,9 @@ class ProcessCarrier:
         except Exception as error:
             self._faults.report("carrier", error)
         finally:
+            # First, so that no live thread writes off what a worker's last words are about.
+            for link in self.links:
+                link.claim()
             self._stopped = True
             for link in self.links:
                 try:

@@ -90,15 +90,21 @@ class Backlog(Generic[T]):
 
     def put(self, item: T, size: int = 0) -> bool:
         """Queue an item; ``False`` when there is no room, and the loss is counted and told."""
-        if not self._stopped and len(self._waiting) < self._items and (not size or self.room(size)):
+        if self._takes(size):
             if size:
                 self._bytes.add(self._name, size)
             self._waiting.append((item, size))
+            if self._stopped:
+                # Closed since we looked, and nobody looks any more.
+                self._refuse_the_rest()
             return True
         self.refused += 1
         self._way.settled([item], False)
         self._faults.report(self._name, "stopped" if self._stopped else "queue full")
         return False
+
+    def _takes(self, size: int) -> bool:
+        return not self._stopped and len(self._waiting) < self._items and (not size or self.room(size))
 
     def queued(self) -> int:
         """Return how many items wait."""
@@ -137,11 +143,7 @@ class Backlog(Generic[T]):
             self.failed += len(given_up)
         self._way.settled(given_up, False)
         self._kick.set()
-        lost = len(given_up)
-        while batch := self._take():
-            self.refused += len(batch)
-            self._way.settled(batch, False)
-            lost += len(batch)
+        lost = len(given_up) + self._refuse_the_rest()
         if not drained:
             self._faults.report(self._name, "not drained in time", lost or 1)
         elif self._worker is not None:
@@ -149,6 +151,15 @@ class Backlog(Generic[T]):
         last = threading.Thread(target=self._shut_down, daemon=True)
         last.start()
         last.join(max(deadline - time.monotonic(), _SHUTDOWN_SECONDS))
+
+    def _refuse_the_rest(self) -> int:
+        """Count and tell what waits as lost; return how much it was."""
+        lost = 0
+        while batch := self._take():
+            self.refused += len(batch)
+            self._way.settled(batch, False)
+            lost += len(batch)
+        return lost
 
     def _shut_down(self) -> None:
         try:
