@@ -140,10 +140,26 @@ class Admitter:
     def _decided(self, opened: Opened, undecided: Undecided) -> Opened | None:
         """Return the call as the live gate would have left it, had it read the request; ``None`` if nobody wants it."""
         ticket = self._unread(undecided) if opened.reason else self._chosen(undecided, opened.request)
+        if ticket is not None:
+            ticket = self._still_there(ticket)
         if ticket is None:
             return None
         # The first message of a stream goes on in a frame of its own.
         return opened._replace(ticket=ticket, request=None if opened.arity.request_streaming else opened.request)
+
+    def _still_there(self, ticket: Ticket) -> Ticket | None:
+        """
+        Return the ticket without targets that reloads have removed while the call was held back; ``None`` if none is
+        left. Nobody knows these any more, who could record a leg of theirs.
+        """
+        plan = ticket.plan
+        now = self._gate().plans.get(plan.name)
+        if now is plan:
+            return ticket
+        known = () if now is None else now.states.keys()
+        kept = tuple(one for one in ticket.admissions if one.target in known)
+        self.count(ticket._replace(admissions=tuple(set(ticket.admissions) - set(kept))), DropReason.NOT_RECORDED)
+        return ticket._replace(admissions=kept) if kept else None
 
     def _chosen(self, undecided: Undecided, request: bytes | None) -> Ticket | None:
         """Return who takes part, by what the request says, and count whom it was not for."""

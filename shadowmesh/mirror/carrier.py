@@ -152,6 +152,11 @@ class Mailbox:
         self._more = 2 * capacity
         self._waiting: deque[HandOver] = deque()
 
+    @property
+    def capacity(self) -> int:
+        """How many frames may wait before none is taken that begins a call."""
+        return self._new
+
     def put(self, frame: HandOver, room: Room) -> bool:
         """Append one frame unless ``room`` is used up."""
         waiting = self._waiting

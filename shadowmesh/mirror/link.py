@@ -64,7 +64,7 @@ class Link:
         self._number = number
         self._receive = receive
         self._first = first
-        self._arrivals = Arrivals(admit)
+        self._arrivals = Arrivals(admit, queue_items)
         self._faults = faults
         self._clock = clock
         self._held = Held()
@@ -176,7 +176,9 @@ class Link:
         moved = False
         while (limit is None or len(self._out) < limit) and (batch := self.mailbox.take(64)):
             moved = True
-            self._arrivals.pass_on(batch, self._send)
+            handed = iter(batch)
+            while self._arrivals.pass_on(handed, self._send):
+                pass
         if limit is None:
             # Nothing is taken after this that could wait for its request.
             self._arrivals.end(self._send)

@@ -8,6 +8,7 @@ without any it sleeps, and the next hand-over wakes it. One wake-up per hand-ove
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from contextvars import Context
 
 from shadowmesh.mirror.admission import Admit, HandOver
@@ -29,7 +30,8 @@ class Pump:
         self._mailbox = mailbox
         self._consumer = consumer
         self._loop = loop
-        self._arrivals = Arrivals(admit)
+        self._arrivals = Arrivals(admit, mailbox.capacity)
+        self._taken: Iterator[HandOver] = iter(())
         # What wakes it is a live call, and asyncio hands its context on from callback to callback and to every task:
         # shadows would run as part of one user's call, and keep what it holds.
         self._context = Context()
@@ -54,8 +56,8 @@ class Pump:
 
     def flush(self) -> None:
         """Feed everything that waits, now."""
-        while batch := self._mailbox.take(_BATCH):
-            self._feed(batch)
+        while self._feed() or self._take():
+            pass
 
     def finish(self) -> None:
         """Feed everything that waits, now, and hold no call back for its request any more."""
@@ -73,11 +75,14 @@ class Pump:
             self._loop.call_soon(self._look, context=self._context)
 
     def _look(self) -> None:
-        batch = self._mailbox.take(_BATCH)
-        self._feed(batch)
-        self._idle = 0 if batch else self._idle + 1
+        # What was left of a batch comes first.
+        taken, more = 0, self._feed()
+        if not more:
+            taken = self._take()
+            more = self._feed() or taken == _BATCH
+        self._idle = 0 if taken or more else self._idle + 1
         if self._idle < _IDLE_LOOKS:
-            self._loop.call_later(0.0 if len(batch) == _BATCH else INTERVAL, self._look)
+            self._loop.call_later(0.0 if more else INTERVAL, self._look)
             return
         self._idle = 0
         self._looking = False
@@ -87,5 +92,12 @@ class Pump:
             self._asleep = False
             self._loop.call_soon(self.wake)
 
-    def _feed(self, batch: list[HandOver]) -> None:
-        self._arrivals.pass_on(batch, self._consumer.feed)
+    def _take(self) -> int:
+        """Take the next batch, once the one before is fed; return how many that are."""
+        batch = self._mailbox.take(_BATCH)
+        self._taken = iter(batch)
+        return len(batch)
+
+    def _feed(self) -> bool:
+        """Feed what was taken, up to the first request that had to be read; return whether something may be left."""
+        return self._arrivals.pass_on(self._taken, self._consumer.feed)

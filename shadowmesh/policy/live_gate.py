@@ -108,7 +108,7 @@ class Ticket(NamedTuple):
 class Plan:
     """An experiment, compiled for the live path."""
 
-    __slots__ = ("_mirrored", "asks", "attempts", "drawn", "headers", "name", "sampler", "samples", "settings",
+    __slots__ = ("_mirrored", "asks", "attempts", "drawn", "headers", "name", "sampler", "settings",
                  "states", "targets", "trusting", "when")  # fmt: skip
 
     def __init__(
@@ -123,7 +123,6 @@ class Plan:
 
         Attributes:
             drawn: whether any target takes some calls and not others.
-            samples: whether any target takes a call at all.
             asks: whether the request has to be read to tell if a call is this experiment's, or sampled.
         """
         self.name = settings.name
@@ -146,13 +145,17 @@ class Plan:
         self.states: Mapping[str, TargetState] = {target.name: target.state for target in self.targets}
         self._mirrored = {target.name: target.mirrored for target in self.targets}
         self.drawn = any(0.0 < target.rate < 1.0 for target in self.targets)
-        self.samples = any(target.rate > 0.0 for target in self.targets)
         self.asks = self.when.reads_model or (self.drawn and self.sampler.field is not None)
         # One list for all targets: a key leaves the live side if any target may see it; the engine filters again
         # for each target.
         keys = tuple(key for target in settings.targets for key in target.metadata)
         # Where markers are not believed, shadows bear the ids of all a call has gone through, to end what goes round.
         self.headers = AllowList(keys, never=settings.never, passes_instances=not settings.trust_marker) or None
+
+    @property
+    def open(self) -> bool:
+        """Whether any target takes calls now."""
+        return any(target.rate > 0.0 and not target.state.closed for target in self.targets)
 
     def key(self, admission: Admission) -> FunnelKey:
         """Return the line of the funnel that an exchange with this admission belongs to."""
@@ -234,8 +237,8 @@ class LiveGate:
             if not plans:
                 return None
             plan = plans[0]
-            # Where nobody samples nothing is worth reading: such calls are the first plan's, and not sampled.
-            if plan.asks and any(one.samples for one in plans):
+            # Where nobody would get a shadow nothing is worth reading: such calls are the first plan's.
+            if plan.asks and any(one.open for one in plans) and not self._refused_by_all(plans, metadata):
                 return Ticket(plan, (), True, Undecided(plans, method, metadata, Notice()))
         for key, _ in metadata:
             if key in _TELLING:
@@ -282,8 +285,17 @@ class LiveGate:
                 if key == META_TARGET and isinstance(value, str):
                     self.arrived(value)
 
+    def _refused_by_all(self, plans: tuple[Plan, ...], metadata: Metadata) -> bool:
+        for key, _ in metadata:
+            if key in _TELLING:
+                return all(self._why_refused(plan, metadata) for plan in plans)
+        return False
+
     def _refusal(self, plan: Plan, metadata: Metadata) -> str:
         self.told(metadata)
+        return self._why_refused(plan, metadata)
+
+    def _why_refused(self, plan: Plan, metadata: Metadata) -> str:
         if any(key == META_PREVIOUS_ATTEMPTS for key, _ in metadata):
             return DropReason.RETRY
         return refusal(metadata, own=self.instance_id, trusted=plan.trusting)

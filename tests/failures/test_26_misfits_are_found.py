@@ -40,6 +40,14 @@ def call(it: World, times: int = 1) -> None:
         see(it.server, "unary_unary", SCENARIOS["answers"])
 
 
+def counted(mesh: Mesh) -> int:
+    return sum(mesh.funnel().values())
+
+
+def has_counted(mesh: Mesh, calls: int) -> bool:
+    return counted(mesh) >= calls
+
+
 def intercepted(mesh: Mesh) -> list[Any]:
     return [interceptor_of("aio", mesh)]
 
@@ -114,7 +122,10 @@ def test_a_target_that_no_call_gets_through_to_is_found_within_a_minute_with_the
         found = []
         for seconds in range(0, 61, 10):
             found += check.look(it.mesh.funnel().items(), seconds * 1_000_000_000)
+            made = counted(it.mesh) + 5
             call(it, 5)
+            # They are counted a moment after they were made.
+            assert until(partial(has_counted, it.mesh, made))
         (finding,) = found
         assert (finding.target, finding.misfit) == ("candidate", Misfit.NEVER_FIRES)
         assert reason in finding.detail

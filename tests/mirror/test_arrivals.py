@@ -135,8 +135,8 @@ def test_a_request_may_be_read_before_its_tap_is_made() -> None:
 
 def test_a_call_all_of_whose_shadows_are_shed_keeps_no_bytes_and_has_its_legs_all_the_same() -> None:
     them = HandOvers(LLAMA)
-    them.live.receive(State(0, "a", "a1", DropReason.BUDGET))
     tap = them.call(request(model="llama-3"))
+    them.live.receive(State(0, "a", "a1", DropReason.BUDGET))
     them.take()
     assert not tap.capturing
     assert them.live.credit_taken() == 0
@@ -211,8 +211,8 @@ def test_rates_hold_for_what_is_shed_unread_too() -> None:
     assert them.live.sampling()["b"].missing == 0, "nobody has looked for the key"
 
 
-def test_a_shadow_call_is_not_mirrored_again_whatever_its_request_says() -> None:
-    them = HandOvers(LLAMA, REST)
+def test_a_shadow_call_is_mirrored_again_only_by_whom_its_request_is_for_and_who_believes_no_marker() -> None:
+    them = HandOvers(LLAMA, experiment(target("r"), name="r", trust_marker=False))
     for model in ("llama-3", "gpt"):
         them.call(request(model=model), metadata=((META_ROLE, "shadow"),))
     them.take()
@@ -221,14 +221,14 @@ def test_a_shadow_call_is_not_mirrored_again_whatever_its_request_says() -> None
         line("a", "a2", DISABLED, "marked"): 1,
         line("a", "a1", DISABLED, "other_model"): 1,
         line("a", "a2", DISABLED, "other_model"): 1,
-        line("r", "r", DISABLED, "marked"): 1,
+        line("r", "r", MIRRORED): 1,
     }
-    assert them.known == {}
+    assert list(them.known) == [2]
 
 
 def test_a_shadow_that_comes_back_is_known_for_one_though_nobody_wants_its_model() -> None:
     arrived: list[str] = []
-    them = HandOvers(LLAMA)
+    them = HandOvers(experiment(target("a1"), name="a", when={"models": ["llama-*"]}, trust_marker=False))
     them.live.on_shadow(arrived.append)
     them.call(request(model="gpt"), metadata=((META_ROLE, "shadow"), (META_TARGET, "a/a1")))
     them.take()
@@ -268,16 +268,60 @@ def test_a_reload_leaves_what_is_held_back_to_the_experiments_it_began_with_and_
     assert them.live.active() == {("a", "a1"): 0}
 
 
-def test_a_call_that_is_held_back_while_its_experiment_is_removed_still_has_its_line() -> None:
+@pytest.mark.parametrize("reloads", [1, 2])
+def test_a_call_that_is_held_back_while_its_experiment_is_removed_has_a_line_that_promises_no_leg(reloads: int) -> None:
     them = HandOvers(LLAMA)
     tap = them.call()
     them.take()
-    them.live.reload((REST,))
+    for _ in range(reloads):
+        them.live.reload((REST,))
     tap.request(request(model="llama-3"), 1)
     tap.done(2, "OK", CallEnd.COMPLETED)
     them.settle()
-    assert them.lines() == {line("a", "a1", MIRRORED): 1, line("a", "a2", NOT_SAMPLED): 1}
+    assert them.lines() == {line("a", "a1", DROPPED, "not_recorded"): 1, line("a", "a2", NOT_SAMPLED): 1}
     assert them.live.credit_taken() == 0
+    assert them.known == {}
+
+
+def test_of_a_call_that_is_held_back_while_one_of_its_targets_is_removed_the_others_go_on() -> None:
+    both = experiment(target("kept"), target("gone"), name="a", when={"models": ["llama-*"]})
+    them = HandOvers(both)
+    tap = them.call()
+    them.take()
+    them.live.reload((experiment(target("kept"), name="a", when={"models": ["llama-*"]}),))
+    them.live.reload((experiment(target("kept"), target("new"), name="a", when={"models": ["llama-*"]}),))
+    tap.request(request(model="llama-3"), 1)
+    tap.done(2, "OK", CallEnd.COMPLETED)
+    them.settle()
+    assert them.lines() == {line("a", "kept", MIRRORED): 1, line("a", "gone", DROPPED, "not_recorded"): 1}
+
+
+def test_beyond_so_many_calls_that_are_held_back_the_next_is_shed_and_captured_no_further() -> None:
+    them = HandOvers(LLAMA, queue_items=2)
+    taps = [them.call() for _ in range(3)]
+    them.take()
+    assert len(them.arrivals) == 2
+    assert [tap.capturing for tap in taps] == [True, True, False]
+    for tap in taps:
+        tap.request(request(model="llama-3"), 1)
+        tap.done(2, "OK", CallEnd.COMPLETED)
+    them.settle()
+    assert them.lines() == {
+        line("a", "a1", MIRRORED): 2, line("a", "a1", DROPPED, "queue_full"): 1, line("a", "a2", NOT_SAMPLED): 3,
+    }  # fmt: skip
+    assert them.live.credit_taken() == 0
+
+
+def test_after_every_request_that_had_to_be_read_others_get_their_turn() -> None:
+    them = HandOvers(LLAMA)
+    for _ in range(2):
+        them.call(request(model="llama-3"))
+    stream = them.call()
+    stream.request(request(model="llama-3"), 1)
+    handed, begun = iter(them.box), []
+    while them.arrivals.pass_on(handed, them.feed):
+        begun.append(len(them.known))
+    assert begun == [1, 2, 3]
 
 
 def test_an_error_while_a_request_is_read_costs_the_call_its_shadows_and_nothing_else() -> None:

@@ -230,6 +230,40 @@ def test_where_nobody_samples_nothing_is_read_and_a_call_is_the_first_ones() -> 
     assert undecided(live.decide(GENERATE, (), draws, now)) == ["llama", "rest"]
 
 
+def test_while_every_target_is_closed_nothing_is_read() -> None:
+    live, _, draws = gate(experiment(**LLAMA), experiment(target(rate=0), name="rest"))
+    live.states["llama", "candidate"].closed = DropReason.CIRCUIT_OPEN
+    ticket = live.decide(GENERATE, (), draws, now)
+    assert ticket is not None
+    assert (ticket.undecided, ticket.mirrored) == (None, False)
+    assert [one.drop_reason for one in ticket.admissions] == [DropReason.CIRCUIT_OPEN]
+    live.states["llama", "candidate"].closed = ""
+    assert undecided(live.decide(GENERATE, (), draws, now)) == ["llama", "rest"]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "reason"),
+    [
+        (((META_ROLE, "shadow"),), DropReason.MARKED),
+        (((META_INSTANCE, "me"),), DropReason.MARKED),
+        (((META_PREVIOUS_ATTEMPTS, "1"),), DropReason.RETRY),
+    ],
+)
+def test_what_nobody_may_have_is_not_read_for_whose_it_is(metadata: Metadata, reason: DropReason) -> None:
+    live, funnel, draws = gate(experiment(**LLAMA), experiment(name="rest"))
+    live.instance_id = "me"
+    told: list[str] = []
+    live.arrived = told.append
+    assert live.decide(GENERATE, (*metadata, (META_TARGET, "candidate")), draws, now) is None
+    assert funnel.lines == {("llama", "candidate", Decision.DISABLED, reason): 1}
+    assert told == ["candidate"]
+
+
+def test_where_one_may_have_a_marked_call_and_another_not_the_request_tells_whose_it_is() -> None:
+    live, _, draws = gate(experiment(**LLAMA, trust_marker=False), experiment(name="rest"))
+    assert undecided(live.decide(GENERATE, ((META_ROLE, "shadow"),), draws, now)) == ["llama", "rest"]
+
+
 def test_when_the_request_has_been_read_the_decision_is_that_of_any_call() -> None:
     live, funnel, draws = gate(experiment(target("a", rate=0.5), target("b"), **LLAMA, retries={"keys": ["x-id"]}))
     plan = live.plans["llama"]

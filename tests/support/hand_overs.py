@@ -35,7 +35,7 @@ class HandOvers:
         self.clock = FakeClock()
         self.live = LiveSide(experiments, settings, faults=Faults(), monotonic_ns=self.clock)
         self.live.attach(self)
-        self.arrivals = Arrivals(self.live.admit)
+        self.arrivals = Arrivals(self.live.admit, settings.queue_items)
         self.box: list[HandOver] = []
         self.at_once = at_once
         self.known: dict[int, list[Frame]] = {}
@@ -68,7 +68,9 @@ class HandOvers:
 
     def take(self, most: int | None = None) -> None:
         taken, self.box = self.box[:most], self.box[len(self.box) if most is None else most :]
-        self.arrivals.pass_on(taken, self.feed)
+        handed = iter(taken)
+        while self.arrivals.pass_on(handed, self.feed):
+            pass
 
     def feed(self, frame: Frame) -> None:
         if isinstance(frame, Begin):
