@@ -8,6 +8,13 @@ SECONDS ?= 300
 # Extra arguments for what runs: make test ARGS=-x, make demo ARGS=--keep
 ARGS ?=
 
+# Anything here has `make test` measure branch coverage as well, which takes half as long again.
+COVERAGE ?=
+# Tests that wait leave the core to others: tests/conftest.py says how many run at a time. ARGS="-n 0" runs one.
+PARALLEL := --numprocesses auto --dist worksteal
+# Hundreds of tests start a process. Without bytecode each of those would compile the package anew.
+export PYTHONDONTWRITEBYTECODE =
+
 # What runs inside a user's model server, and so must run on the oldest versions as well.
 LOWEST_TESTS := $(wildcard $(addprefix tests/,schema policy protocols telemetry catalog mirror interceptor \
 	test_errors.py test_model.py test_names.py test_rpc.py test_settings.py test_pricing.py))
@@ -22,7 +29,7 @@ COMPILE := .venv/bin/uv pip compile pyproject.toml --quiet --upgrade --generate-
 	--custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help check test stack e2e demo bench soak test-lowest generate check-generated lock clean python
+.PHONY: help check test stack e2e demo bench sim soak test-lowest generate check-generated lock clean python
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -33,11 +40,15 @@ check: .venv/.installed check-generated ## lint, format, types, import contracts
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-logo
 
-test: .venv/.installed ## the tests, with branch coverage
+test: .venv/.installed ## the tests, many at a time; COVERAGE=1 for branch coverage too
+ifeq ($(COVERAGE),)
+	.venv/bin/pytest $(PARALLEL) $(ARGS)
+else
 	.venv/bin/coverage erase
-	.venv/bin/coverage run -m pytest $(ARGS)
+	.venv/bin/coverage run -m pytest $(PARALLEL) $(ARGS)
 	.venv/bin/coverage combine --quiet
 	.venv/bin/coverage report
+endif
 
 stack: | python ## the real Collector, Jaeger and Prometheus at pinned versions, built once per machine; needs Go
 	@$(PYTHON) tests/stack/build.py $(ARGS)
@@ -51,12 +62,15 @@ demo: .venv/.installed ## a live and a shadow model, mirrored, paired and compar
 bench: .venv/.installed ## what the interceptor costs; ARGS="--quick --json FILE"
 	.venv/bin/python tests/bench/overhead.py $(ARGS)
 
+sim: .venv/.installed ## how often the verdict is wrong, and how soon it is right, by simulation; ARGS="--json FILE"
+	.venv/bin/python tests/sim/simulate.py $(ARGS)
+
 soak: .venv/.installed ## minutes of mixed traffic, and what it leaves behind; SECONDS=30 for a short one
 	.venv/bin/python tests/soak/soak.py --seconds $(SECONDS) $(ARGS)
 
 test-lowest: .venv-lowest/.installed .venv-protobuf6/.installed ## the interceptor's tests on the oldest versions, and on protobuf 6
-	.venv-lowest/bin/python -m pytest $(LOWEST_TESTS) $(ARGS)
-	.venv-protobuf6/bin/python -m pytest $(LOWEST_TESTS) $(ARGS)
+	.venv-lowest/bin/python -m pytest $(PARALLEL) $(LOWEST_TESTS) $(ARGS)
+	.venv-protobuf6/bin/python -m pytest $(PARALLEL) $(LOWEST_TESTS) $(ARGS)
 
 generate: .venv/.installed ## what is made from proto/, and the schema of the configuration
 	.venv/bin/python proto/generate.py $(GENERATED)

@@ -1,11 +1,27 @@
 """What holds for every test."""
 
+import gc
+import os
+
 import pytest
 from hypothesis import settings
 
 # Shared machines stall; a slow example is not a failing one.
 settings.register_profile("default", deadline=None)
 settings.load_profile("default")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Two workers per core, as tests wait as long as they work; eight at most, as each takes up to 400 MB."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(2 * cores, 8)
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays to the end: collections, of which many tests force some, need not look at it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -75,6 +75,16 @@ def rss_of(pid: int) -> int:
     return 0
 
 
+def asleep(pid: int) -> bool:
+    """Whether no thread of the process has anything to do; true as well where nobody can tell."""
+    states = []
+    for task in _tasks(pid):
+        with suppress(OSError):
+            # Behind the name, which is in parentheses and may hold anything.
+            states.append((task / "stat").read_text().rpartition(") ")[2][0])
+    return all(state == "S" for state in states)
+
+
 def native_threads() -> int:
     """Return the threads of this process and its children, grpc's included."""
     return sum(1 for pid in processes() for _ in _tasks(pid))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -63,8 +64,9 @@ class Process:
             StartError: it did not end by itself, or not with 0.
         """
         if self._process.returncode is None:
+            # Not `terminate()`: it reaps a process that has just ended before asyncio does, which then knows no code.
             with suppress(ProcessLookupError):
-                self._process.terminate()
+                os.kill(self.pid, signal.SIGTERM)
         try:
             code = await asyncio.wait_for(self._process.wait(), grace)
         except TimeoutError:
