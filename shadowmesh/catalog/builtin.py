@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from shadowmesh.errors import ProtocolMapError
 from shadowmesh.protocols.protocol_map import MethodMap, ProtocolMapSettings, bind
+from shadowmesh.schema.descriptors import message_class
 from shadowmesh.schema.inference import methods
 
 RAW = "raw"
@@ -21,20 +22,36 @@ def protocol_names() -> tuple[str, ...]:
 
 
 def method_map(method: str, protocol: str | None = None) -> MethodMap | None:
-    """Return how ``method`` is read under ``protocol`` (``None``: whichever has a map), ``None`` for raw."""
-    for name, maps in _load().items():
-        if protocol in (None, name) and method in maps:
-            return maps[method]
-    return None
+    """
+    Return how ``method`` is read under ``protocol``, ``None`` for raw.
+
+    Without a protocol it is the only one that has a map for the method. Where there are several, dialects of one
+    another, nothing tells which is spoken, and a guess would be read as a fact.
+    """
+    if protocol is not None:
+        return _load().get(protocol, {}).get(method)
+    return _unambiguous().get(method)
 
 
 def mapped_methods(protocol: str | None = None) -> dict[str, MethodMap]:
-    """Return every method that has a map under ``protocol`` (``None``: under any), by full name."""
-    found: dict[str, MethodMap] = {}
+    """Return every method that has a map under ``protocol`` (``None``: under one alone), by full name."""
+    return dict(_unambiguous() if protocol is None else _load().get(protocol, {}))
+
+
+@cache
+def dialects() -> dict[str, tuple[str, ...]]:
+    """Return the protocols of every method that more than one has a map for."""
+    speakers: dict[str, list[str]] = {}
     for name, maps in _load().items():
-        if protocol in (None, name):
-            found = maps | found
-    return found
+        for method in maps:
+            speakers.setdefault(method, []).append(name)
+    return {method: tuple(names) for method, names in speakers.items() if len(names) > 1}
+
+
+@cache
+def _unambiguous() -> dict[str, MethodMap]:
+    several = dialects()
+    return {method: found for maps in _load().values() for method, found in maps.items() if method not in several}
 
 
 @cache
@@ -52,5 +69,5 @@ def _load() -> dict[str, dict[str, MethodMap]]:
             settings = ProtocolMapSettings.model_validate(yaml.safe_load(file.read_text()))
         except (yaml.YAMLError, ValidationError) as error:
             raise ProtocolMapError(f"{file.name}: {error}") from error
-        protocols[settings.protocol] = bind(settings, classes)
+        protocols[settings.protocol] = bind(settings, classes, message_class)
     return protocols

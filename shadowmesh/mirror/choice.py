@@ -23,6 +23,7 @@ from shadowmesh.policy.routes import matches
 from shadowmesh.policy.sampling import SamplingKey
 from shadowmesh.protocols.paths import Path
 from shadowmesh.protocols.protocol_map import MethodMap
+from shadowmesh.protocols.sources import Source
 
 Maps = Callable[[str, str | None], MethodMap | None]
 """Returns how a method is read under a protocol, ``None`` where it is not."""
@@ -51,7 +52,7 @@ class _Asked(NamedTuple):
     """Where the requests of one method have what one experiment asks for."""
 
     method_map: MethodMap
-    model: Path | None
+    model: Source | None
     key: Path | None
 
 
@@ -123,8 +124,8 @@ def _refusal(plan: Plan, asked: _Asked | None, message: Message | None) -> DropR
     return None if plan.when.hold_model(None if model is None else str(model)) else DropReason.OTHER_MODEL
 
 
-def _first(path: Path | None, message: Message) -> Any:
-    return None if path is None else path.first(message)
+def _first(source: Source | None, message: Message) -> Any:
+    return None if source is None else source.first(message)
 
 
 def _compiled(method_map: MethodMap, field: str | None) -> _Asked:

@@ -45,7 +45,8 @@ class Gate:
     @property
     def reads(self) -> bool:
         """Whether anything has to be read before a message may be sent."""
-        return self.refuses_tools or self.rewrite is not None
+        asks = self.method_map is not None and bool(self.method_map.unshadowable)
+        return asks or self.refuses_tools or self.rewrite is not None
 
     def judge(self, data: bytes) -> Passed:
         """Return what becomes of one request message."""
@@ -53,6 +54,8 @@ class Gate:
         message = method_map.parse_request(data) if method_map is not None else None
         if method_map is None or message is None:
             return Passed(data, DropReason.UNREADABLE)
+        if any(find(message) for find in method_map.unshadowable):
+            return Passed(data, DropReason.UNSAFE)
         tools = method_map.parts.tools
         if self.refuses_tools and tools is not None and tools.find(message):
             return Passed(data, DropReason.UNSAFE)
@@ -115,7 +118,7 @@ def _misfits(
     if transform and not covered:
         yield "transform", "no method here has a protocol map, so nothing in its requests can be changed"
     for name in transform.named:
-        if not any(name in found.request for found in maps):
+        if not any(name in found.settable for found in maps):
             yield f"transform.{name}", nowhere
     if transform.system_prompt and not any(found.parts.prompt or found.parts.conversation for found in maps):
         yield "transform.system_prompt", nowhere
@@ -139,9 +142,8 @@ def _rewrite(target: TargetSettings, method_map: MethodMap, stubs: dict[str, str
     transform, parts = target.transform, method_map.parts
     prompt = transform.system_prompt if parts.prompt or parts.conversation else None
     system = None if prompt is None else prompt.replace if prompt.prepend is None else prompt.prepend
-    named = {
-        method_map.request[name].text: value for name, value in transform.named.items() if name in method_map.request
-    }
+    settable = method_map.settable
+    named = {settable[name].text: value for name, value in transform.named.items() if name in settable}
     others = {text: value for text, value in transform.set_fields.items() if _has(method_map, text)}
     return Rewrite(
         method_map,

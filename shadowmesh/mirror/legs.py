@@ -16,7 +16,7 @@ from shadowmesh.names import CallEnd, Decision, Role
 from shadowmesh.policy.experiment import Content, TargetSettings
 from shadowmesh.policy.live_gate import Admission
 from shadowmesh.protocols.exchanges import Slice, split
-from shadowmesh.protocols.reading import read_fields, read_output, read_request
+from shadowmesh.protocols.reading import failure, first_content, read_fields, read_output, read_request
 from shadowmesh.rpc import span_method
 
 # To look up a member and its value takes up to half a microsecond, a dozen times a call.
@@ -193,6 +193,8 @@ class _Seen:
         answers = self._answers()
         finished = not self._whole and self._part.ended
         status = "OK" if finished else observation.status or None
+        if status == "OK":
+            status = failure(self._record.method_map, answers or ()) or status
         end = _COMPLETED if finished else str(observation.end)
         return Leg(
             experiment=self._record.experiment.name,
@@ -210,7 +212,7 @@ class _Seen:
             streaming=streaming,
             message_count=observation.response_count if self._whole else len(self._part.responses),
             complete=status == "OK" and end == _COMPLETED and self._undisturbed(),
-            time_to_first_chunk=max(times[0] - started, 0) / 1e9 if streaming and times else None,
+            time_to_first_chunk=self._first_chunk(times, answers, started) if streaming and times else None,
             chunk_gaps=_quantiles(gaps) if gaps else None,
             stall_count=_longer(gaps, self._record.experiment.stall_after) if streaming else None,
             write_stall=observation.stall_ns / 1e9 if self._whole else 0.0,
@@ -220,6 +222,10 @@ class _Seen:
             fields=self._fields(answers),
             **facts,
         )
+
+    def _first_chunk(self, times: Sequence[int], answers: list[bytes] | None, started: int) -> float:
+        place = first_content(self._record.method_map, answers or ())
+        return max(times[min(place, len(times) - 1)] - started, 0) / 1e9
 
     def _undisturbed(self) -> bool:
         """Whether the exchange took its course: a stream half-closed by us may have had more to ask."""
@@ -250,7 +256,7 @@ class _Seen:
     def said(self) -> list[bytes] | None:
         """Return the answer's messages as far as they went and belong together; ``None`` where they were let go."""
         record = self._record
-        mixed = not record.requests_complete and record.method_map is not None and record.method_map.exchange_paths
+        mixed = not record.requests_complete and record.method_map is not None and record.method_map.exchanges
         return None if mixed else self._answers()
 
     def _fields(self, answers: list[bytes] | None) -> Fields:
@@ -274,7 +280,7 @@ def _split(record: CallRecord, observation: Observation) -> list[Slice]:
 
 
 def _target(record: CallRecord, name: str) -> TargetSettings:
-    return next(target for target in record.experiment.targets if target.name == name)
+    return {target.name: target for target in record.experiment.targets}[name]
 
 
 def _pair_id(pair_id: int, index: int) -> str:

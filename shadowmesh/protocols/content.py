@@ -60,7 +60,7 @@ def read_output(method_map: MethodMap, responses: Sequence[bytes], finish_reason
     if not answers:
         return NOTHING
     head = {"role": "assistant", "finish_reason": _word(finish_reason)}
-    return _Room(limit).messages([(head, _answered(method_map, answers))])
+    return _Room(limit).messages((head, parts) for parts in _answered(method_map, answers))
 
 
 def _parsed(parse: Any, data: Sequence[bytes]) -> Iterator[Message]:
@@ -96,16 +96,20 @@ def _spoken(conversation: Conversation | None, message: Any, role: str) -> Itera
         yield from map(_call, conversation.tool_calls.of(message))
 
 
-def _answered(method_map: MethodMap, answers: Sequence[Message]) -> Iterator[Part]:
-    path = method_map.response.get("text")
+def _answered(method_map: MethodMap, answers: Sequence[Message]) -> Iterator[list[Part]]:
+    """Yield the parts of each output; reasoning and tools are the first one's."""
     # Decoded in one piece: a character may have been split between two messages.
-    text = joined(path, answers).decode(errors="replace") if path is not None else ""
-    if text:
-        yield _text(text)
+    texts = [text.decode(errors="replace") for text in joined(method_map, "text", answers)] or [""]
+    thoughts = [text.decode(errors="replace") for text in joined(method_map, "reasoning", answers)]
+    parts: list[Part] = [{"type": "reasoning", "content": thought} for thought in thoughts if thought]
+    parts += [_text(text) for text in texts[:1] if text]
     calls = method_map.tool_calls
     if calls is not None:
         for answer in answers:
-            yield from map(_call, calls.of(answer))
+            parts += map(_call, calls.of(answer))
+    yield parts
+    for text in texts[1:]:
+        yield [_text(text)]
 
 
 def _text(text: str) -> Part:

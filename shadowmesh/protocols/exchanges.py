@@ -1,8 +1,8 @@
 """
 One call → the exchanges inside it.
 
-Mostly a call is one exchange. On long bidirectional streams one call carries many; the map says by which id a
-response belongs to a request, and which response is the last.
+Mostly a call is one exchange. On long bidirectional streams one call carries many; the map says by which id, or that
+by order, a response belongs to a request, and which response is the last.
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from google.protobuf.message import Message
+
 from shadowmesh.protocols.protocol_map import MethodMap
+from shadowmesh.protocols.sources import Source
 
 
 @dataclass(slots=True)
@@ -33,20 +36,46 @@ def split(method_map: MethodMap | None, requests: Sequence[bytes], responses: Se
 
     A response that answers no request of this call belongs to no exchange.
     """
-    if method_map is None or method_map.exchange_paths is None:
+    if method_map is None or method_map.exchanges is None:
         return [Slice(None, list(range(len(requests))), list(range(len(responses))))]
-    request_id, response_id, end = method_map.exchange_paths
+    rule = method_map.exchanges
+    if rule.request_id is None or rule.response_id is None:
+        return _by_order(method_map, requests, responses) or [Slice(None)]
     slices: dict[str, Slice] = {}
     for position, data in enumerate(requests):
-        request = method_map.parse_request(data)
-        key = str(request_id.first(request) or "") if request is not None else ""
+        key = _id(rule.request_id, method_map.parse_request(data))
         slices.setdefault(key, Slice(key)).requests.append(position)
     for position, data in enumerate(responses):
         response = method_map.parse_response(data)
         if response is None:
             continue
-        exchange = slices.get(str(response_id.first(response) or ""))
+        exchange = slices.get(_id(rule.response_id, response))
         if exchange is not None and not exchange.ended:
             exchange.responses.append(position)
-            exchange.ended = end.first(response) is not None
+            exchange.ended = _ends(method_map, response)
     return list(slices.values()) or [Slice(None)]
+
+
+def _by_order(method_map: MethodMap, requests: Sequence[bytes], responses: Sequence[bytes]) -> list[Slice]:
+    slices = [Slice(str(position), [position]) for position in range(len(requests))]
+    waiting = iter(slices)
+    exchange = next(waiting, None)
+    for position, data in enumerate(responses):
+        if exchange is None:
+            break
+        response = method_map.parse_response(data)
+        exchange.responses.append(position)
+        if response is None or _ends(method_map, response):
+            exchange.ended = response is not None
+            exchange = next(waiting, None)
+    return slices
+
+
+def _ends(method_map: MethodMap, response: Message) -> bool:
+    end = method_map.exchanges.end if method_map.exchanges is not None else None
+    return end is None or bool(end.find(response)) or method_map.pieces.failed(response)
+
+
+def _id(source: Source, message: Message | None) -> str:
+    found = source.first(message) if message is not None else None
+    return "" if found is None else str(found)

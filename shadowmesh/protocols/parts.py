@@ -114,8 +114,8 @@ def single(text: str, descriptor: Descriptor) -> Path:
         ProtocolMapError: there is no such field, it is one of many, a message, bytes, or inside a group.
     """
     path = Path(text, descriptor)
-    if path.repeats:
-        raise ProtocolMapError(f"{text!r} leads to several values")
+    if path.repeats or not path.plain:
+        raise ProtocolMapError(f"{text!r} leads to several values, or to one of several")
     if path.kind in ("message", "bytes"):
         raise ProtocolMapError(f"{text!r} is {path.kind}, not a value that can be set")
     return not_grouped(path)

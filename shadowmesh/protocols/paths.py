@@ -1,5 +1,8 @@
 """
-Paths into a protobuf message: dotted field names, ``[*]`` for every element of a repeated field.
+Paths into a protobuf message: dotted fields, by name or number, each of which may select.
+
+``[*]`` is every element of a repeated field, ``[0]`` the first, ``[name='x']`` those whose field ``name`` is ``x``, and
+``["k"]`` the value of a map under the key ``k``.
 
 What is absent yields nothing. A field without presence (proto3 without ``optional``) counts as absent at its
 default, unless a message around it is there: ``usage.output_tokens`` of a ``usage`` that was sent is a real 0.
@@ -19,19 +22,25 @@ from shadowmesh.errors import ProtocolMapError
 Kind = Literal["text", "bytes", "bool", "integer", "number", "enum", "message"]
 """What a path leads to."""
 
-_STEP = re.compile(r"([A-Za-z_]\w*)(\[\*\])?")
+_STEP = re.compile(
+    r"""(?P<field>[A-Za-z_]\w*|[0-9]+)
+        (?:\[(?:(?P<each>\*)|(?P<at>[0-9]{1,6})|"(?P<key>[^"]*)"|(?P<where>[A-Za-z_]\w*)='(?P<is>[^']*)')\])?
+        (?P<end>\.|$)""",
+    re.VERBOSE,
+)
 _REALS = frozenset({FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT})
 
 
 _Find = Callable[[Any], Sequence[Any]]
+_Select = Callable[[Any], Sequence[Any]]
+"""Takes the elements of a list, or a map, and returns those that are meant."""
 
 
 class _Step(NamedTuple):
-    name: str
-    repeated: bool
-    presence: bool
-    default: Any
-    enum: dict[int, str] | None
+    """One field of a path; ``select`` is ``None`` for a field that stands alone."""
+
+    field: FieldDescriptor
+    select: _Select | None
 
 
 class Path:
@@ -45,10 +54,12 @@ class Path:
             ProtocolMapError: the text is no path, or the message has no such field.
         """
         self.text = text
-        fields = _resolve(text, descriptor)
-        self.fields = tuple(fields)
-        self.kind: Kind = _kind(fields[-1])
-        self.find = _finder(tuple(_step(field, is_repeated(field)) for field in fields), False)
+        steps = _resolve(text, descriptor)
+        self.fields = tuple(step.field for step in steps)
+        self.plain = all(step.select in (None, _each_of) for step in steps)
+        """Whether it selects nothing but whole lists: only then what it leads to can be changed on the wire."""
+        self.kind: Kind = _kind(_value_of(self.fields[-1]))
+        self.find = _finder(tuple(steps), False)
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -75,24 +86,91 @@ def descriptor_of(message_class: type[Message]) -> Descriptor:
     return cast("Descriptor", message_class.DESCRIPTOR)
 
 
-def _resolve(text: str, descriptor: Descriptor) -> list[FieldDescriptor]:
-    fields: list[FieldDescriptor] = []
+def _resolve(text: str, descriptor: Descriptor) -> list[_Step]:
+    steps: list[_Step] = []
     inside: Descriptor | None = descriptor
-    for part in text.split("."):
-        match = _STEP.fullmatch(part)
+    place, ended = 0, False
+    while not ended:
+        match = _STEP.match(text, place)
         if match is None:
-            raise ProtocolMapError(f"{part!r} in {text!r} is neither a field nor a field followed by [*]")
-        field = inside.fields_by_name.get(match[1]) if inside is not None else None
+            raise ProtocolMapError(f"{text[place:].partition('.')[0]!r} in {text!r} is neither a field nor a selection")
+        field = _field(match["field"], inside)
         if field is None:
-            raise ProtocolMapError(f"no field {match[1]!r} in {text!r}")
-        repeated = is_repeated(field)
-        if repeated != bool(match[2]):
-            raise ProtocolMapError(f"{match[1]!r} in {text!r} is {'' if repeated else 'not '}repeated")
-        fields.append(field)
-        inside = field.message_type
-        if inside is not None and inside.GetOptions().map_entry:
-            raise ProtocolMapError(f"{match[1]!r} in {text!r} is a map, whose entries have no order")
-    return fields
+            raise ProtocolMapError(f"no field {match['field']!r} in {text!r}")
+        steps.append(_Step(field, _selection(match, field, text)))
+        inside = _value_of(field).message_type
+        place, ended = match.end(), not match["end"]
+    return steps
+
+
+def _field(name: str, inside: Descriptor | None) -> FieldDescriptor | None:
+    if inside is None:
+        return None
+    return inside.fields_by_number.get(int(name)) if name.isdecimal() else inside.fields_by_name.get(name)
+
+
+def _selection(match: re.Match[str], field: FieldDescriptor, text: str) -> _Select | None:
+    name = match["field"]
+    entry = _entry(field)
+    if entry is not None:
+        if match["key"] is None:
+            raise ProtocolMapError(f"{name!r} in {text!r} is a map, whose entries have no order: select one by its key")
+        return _value_under(match["key"], entry.fields_by_name["key"], text)
+    if match["key"] is not None:
+        raise ProtocolMapError(f"{name!r} in {text!r} is no map")
+    selects = match["each"] or match["at"] or match["where"]
+    if is_repeated(field) != bool(selects):
+        raise ProtocolMapError(f"{name!r} in {text!r} is {'' if is_repeated(field) else 'not '}repeated")
+    if match["at"]:
+        return _element_at(int(match["at"]))
+    if match["where"]:
+        inner = _field(match["where"], field.message_type)
+        if inner is None or is_repeated(inner) or _kind(inner) not in ("text", "enum", "bool"):
+            raise ProtocolMapError(f"{match['where']!r} in {text!r} is no text to select by")
+        return _elements_where(inner, match["is"])
+    return _each_of if match["each"] else None
+
+
+def _each_of(elements: Any) -> Sequence[Any]:
+    found: Sequence[Any] = elements
+    return found
+
+
+def _element_at(place: int) -> _Select:
+    return lambda elements: elements[place : place + 1]
+
+
+def _elements_where(field: FieldDescriptor, wanted: str) -> _Select:
+    name = field.name
+    if field.enum_type is not None:
+        value = field.enum_type.values_by_name.get(wanted)
+        number = value.number if value is not None else None
+        return lambda elements: [element for element in elements if getattr(element, name) == number]
+    if _kind(field) == "bool":
+        return lambda elements: [element for element in elements if getattr(element, name) == (wanted == "true")]
+    return lambda elements: [element for element in elements if getattr(element, name) == wanted]
+
+
+def _value_under(key: str, field: FieldDescriptor, text: str) -> _Select:
+    kind = _kind(field)
+    if kind == "text":
+        return lambda entries: (entries[key],) if key in entries else ()
+    if kind == "integer" and key.lstrip("-").isdecimal():
+        number = int(key)
+        return lambda entries: (entries[number],) if number in entries else ()
+    raise ProtocolMapError(f"{key!r} in {text!r} is no key of that map")
+
+
+def _entry(field: FieldDescriptor) -> Descriptor | None:
+    """Return what the entries of a map are, ``None`` for a field that is none."""
+    entry = field.message_type
+    return entry if entry is not None and entry.GetOptions().map_entry else None
+
+
+def _value_of(field: FieldDescriptor) -> FieldDescriptor:
+    """Return the field itself, of a map that of its values."""
+    entry = _entry(field)
+    return field if entry is None else entry.fields_by_name["value"]
 
 
 def _kind(field: FieldDescriptor) -> Kind:
@@ -118,46 +196,42 @@ def _label(field: Any) -> int:
     return int(field.label)
 
 
-def _step(field: FieldDescriptor, repeated: bool) -> _Step:
-    enum = {value.number: value.name for value in field.enum_type.values} if field.enum_type else None
-    return _Step(
-        name=field.name,
-        repeated=repeated,
-        presence=field.has_presence,
-        default=None if repeated else field.default_value,
-        enum=enum,
-    )
+def _labels(field: FieldDescriptor) -> dict[int, str] | None:
+    return {value.number: value.name for value in field.enum_type.values} if field.enum_type else None
 
 
 def _finder(steps: tuple[_Step, ...], inside_present: bool) -> _Find:
     """Return what finds the values of ``steps``: closures, because every field of every mirrored message is read."""
-    step, rest = steps[0], steps[1:]
-    name, default = step.name, step.default
+    (field, select), rest = steps[0], steps[1:]
+    name = field.name
     deeper = _finder(rest, True) if rest else None
-    if step.repeated:
-        return _each(step, deeper)
+    if select is not None:
+        return _selected(field, select, deeper)
     if deeper is not None:
         # Only messages have fields, and every message has presence.
         return lambda message: deeper(getattr(message, name)) if message.HasField(name) else ()
-    if step.enum is not None:
-        label, presence = step.enum.get, step.presence
+    labels, presence = _labels(field), field.has_presence
+    if labels is not None:
+        label = labels.get
 
         def labelled(message: Any) -> Sequence[Any]:
             number = getattr(message, name)
             return (label(number, str(number)),) if (message.HasField(name) if presence else number) else ()
 
         return labelled
-    if step.presence:
+    if presence:
         return lambda message: (getattr(message, name),) if message.HasField(name) else ()
+    default = field.default_value
     said_at_default = inside_present and not isinstance(default, (str, bytes))
     return lambda message: (value,) if (value := getattr(message, name)) != default or said_at_default else ()
 
 
-def _each(step: _Step, deeper: _Find | None) -> _Find:
-    name = step.name
+def _selected(field: FieldDescriptor, select: _Select, deeper: _Find | None) -> _Find:
+    name = field.name
     if deeper is not None:
-        return lambda message: [found for item in getattr(message, name) for found in deeper(item)]
-    if step.enum is not None:
-        label = step.enum.get
-        return lambda message: [label(number, str(number)) for number in getattr(message, name)]
-    return lambda message: getattr(message, name)
+        return lambda message: [found for item in select(getattr(message, name)) for found in deeper(item)]
+    labels = _labels(_value_of(field))
+    if labels is not None:
+        label = labels.get
+        return lambda message: [label(number, str(number)) for number in select(getattr(message, name))]
+    return lambda message: select(getattr(message, name))

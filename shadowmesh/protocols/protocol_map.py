@@ -7,17 +7,22 @@ its messages. Bytes that do not parse read as "nothing said": a map never raises
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError as ProtobufDecodeError
 from google.protobuf.message import Message
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from shadowmesh.errors import ProtocolMapError
-from shadowmesh.protocols.parts import PartPaths, RequestParts, element, listed, single
+from shadowmesh.protocols.json_source import json_source
+from shadowmesh.protocols.parts import PartPaths, RequestParts, element, single
 from shadowmesh.protocols.paths import Kind, Path, descriptor_of
+from shadowmesh.protocols.sources import Make, Source, source
+from shadowmesh.protocols.streams import COUNTED, Pieces, StreamSettings
+from shadowmesh.protocols.tensors import TensorLists, tensor_function
 from shadowmesh.protocols.tool_calls import ToolCallPaths, ToolCalls
 from shadowmesh.settings import Settings
 
@@ -36,13 +41,17 @@ class RequestPaths(Settings):
 
 class ResponsePaths(Settings):
     """
-    Where a response says what it is; of several messages the last one that says it decides.
+    Where a response says what it is; of several messages the last one that says it decides, unless ``stream`` says
+    otherwise.
 
-    ``text`` is a delta: the texts of all messages, joined, are the answer. It may be bytes, which need not be whole
-    characters before they are joined.
+    The texts of all messages, joined, are the answer. ``text`` may be bytes, which need not be whole characters before
+    they are joined. ``ids`` are its tokens, where a protocol has these instead. ``reasoning`` is what a model thought
+    before, and no part of the answer.
     """
 
     text: str | None = None
+    ids: str | None = None
+    reasoning: str | None = None
     tool_calls: ToolCallPaths | None = None
     id: str | None = None
     model: str | None = None
@@ -55,24 +64,54 @@ class ResponsePaths(Settings):
 
 class ExchangeRule(Settings):
     """
-    How one call splits into exchanges: a response belongs to the request that has its id, and the exchange ends
-    with the first response that has a value at ``end``.
+    How one call splits into exchanges.
+
+    By ``id`` a response belongs to the request that has its id, by ``order`` to the first request that is not done. An
+    exchange ends with the first response that has a value at ``end``; without ``end`` each request has one response.
     """
 
-    by: Literal["id"] = "id"
+    by: Literal["id", "order"] = "id"
+    request: str | None = None
+    response: str | None = None
+    end: str | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> ExchangeRule:
+        if (self.by == "id") != (self.request is not None and self.response is not None):
+            raise ValueError("request and response say where the id is, and belong to by: id")
+        return self
+
+
+class MessageNames(Settings):
+    """The messages of a method, by full name, where its own service is not in the schema."""
+
     request: str
     response: str
-    end: str
+
+
+class TensorSettings(Settings):
+    """Where the request and the response of a method have tensors, for ``tensor(…)``."""
+
+    request: TensorLists | None = None
+    response: TensorLists | None = None
 
 
 class MethodSettings(Settings):
-    """One method of a protocol."""
+    """
+    One method of a protocol.
 
+    ``unshadowable`` is true of requests that no other server could take: they name what is in one server's memory.
+    """
+
+    messages: MessageNames | None = None
     operation: str | None = None
+    tensors: TensorSettings = TensorSettings()
     request: RequestPaths = RequestPaths()
     parts: PartPaths = PartPaths()
     response: ResponsePaths = ResponsePaths()
+    stream: StreamSettings = StreamSettings()
     exchanges: ExchangeRule | None = None
+    unshadowable: tuple[str, ...] = ()
 
 
 class ProtocolMapSettings(Settings):
@@ -90,12 +129,15 @@ class ProtocolMapSettings(Settings):
     methods: Annotated[dict[str, MethodSettings], Field(min_length=1)]
 
 
+CONTENT = ("text", "ids", "reasoning")
+"""What an answer says, which is put together of all its messages."""
 # What is read must fit the field it becomes: checked here, because nobody may raise when a message is read.
 _INTEGER: frozenset[Kind] = frozenset({"integer"})
 _NUMBER: frozenset[Kind] = frozenset({"integer", "number"})
-_LABEL: frozenset[Kind] = frozenset({"text", "enum"})
+_LABEL: frozenset[Kind] = frozenset({"text", "enum", "bytes"})
 _KINDS: dict[str, frozenset[Kind]] = {
     "text": frozenset({"text", "bytes"}),
+    "reasoning": frozenset({"text", "bytes"}),
     "id": frozenset({"text", "integer"}),
     "model": _LABEL,
     "finish_reason": _LABEL,
@@ -128,22 +170,33 @@ class MethodMap:
         self.roles = protocol.roles
         self._request_class = request
         self._response_class = response
-        self.request = _compile(settings.request, request)
+        asked, said = _Compiler(request, settings.tensors.request), _Compiler(response, settings.tensors.response)
+        self.request = asked.all(settings.request)
         self.parts = RequestParts(settings.parts, request)
-        self.response = _compile(settings.response, response)
-        # The fields of an answer: all but its text.
-        self.answer = tuple((name, path) for name, path in self.response.items() if name != "text")
-        self.tool_calls = _tool_calls(settings.response.tool_calls, descriptor_of(response))
-        rule = settings.exchanges
-        self.exchange_paths = (
-            (
-                _path("id", rule.request, request),
-                _path("id", rule.response, response),
-                Path(rule.end, descriptor_of(response)),
-            )
-            if rule is not None
-            else None
+        self.response = said.all(settings.response)
+        self.pieces = Pieces(
+            settings.stream, [self.response[name] for name in CONTENT if name in self.response], said.any
         )
+        # The fields of an answer: all but its content.
+        fields = [(name, found) for name, found in self.response.items() if name not in CONTENT]
+        self.answer = tuple((name, found) for name, found in fields if not self._is_counted(name))
+        self.counted = tuple((name, found) for name, found in fields if self._is_counted(name))
+        self.tool_calls = _tool_calls(settings.response.tool_calls, descriptor_of(response))
+        self.exchanges = None if settings.exchanges is None else Exchanges(settings.exchanges, asked, said)
+        self.unshadowable = tuple(asked.any(text).find for text in settings.unshadowable)
+
+    def _is_counted(self, name: str) -> bool:
+        """Return whether a field is more than the last word on it."""
+        return name in COUNTED and self.pieces.counts.get(name, "last") != "last"
+
+    @property
+    def settable(self) -> dict[str, Path]:
+        """The fields of a request that can be changed."""
+        return {
+            name: found
+            for name, found in self.request.items()
+            if isinstance(found, Path) and found.plain and not found.repeats
+        }
 
     @property
     def request_descriptor(self) -> Descriptor:
@@ -159,14 +212,53 @@ class MethodMap:
         return _parse(self._response_class, data)
 
 
+class Exchanges:
+    """An :class:`ExchangeRule`, compiled; without ids they are told apart by their order."""
+
+    def __init__(self, rule: ExchangeRule, request: _Compiler, response: _Compiler) -> None:
+        self.request_id = None if rule.request is None else request.one("id", rule.request)
+        self.response_id = None if rule.response is None else response.one("id", rule.response)
+        self.end = None if rule.end is None else response.any(rule.end)
+
+
+class _Compiler:
+    """Compiles the sources of one message."""
+
+    def __init__(self, message: type[Message], tensors: TensorLists | None) -> None:
+        self._descriptor = descriptor_of(message)
+        self._functions: dict[str, Make] = {}
+        if tensors is not None:
+            self._functions["tensor"] = tensor_function(tensors, self._descriptor)
+        self._functions["json"] = partial(json_source, functions=dict(self._functions))
+
+    def any(self, text: str) -> Source:
+        return source(text, self._descriptor, self._functions)
+
+    def one(self, name: str, text: str) -> Source:
+        """Compile a source of the kind that ``name`` has to be."""
+        found = self.any(text)
+        if found.kind not in _KINDS.get(name, _INTEGER):
+            raise ProtocolMapError(f"{text!r} is {found.kind}, which cannot be read as {name}")
+        return found
+
+    def all(self, sources: Settings) -> dict[str, Source]:
+        texts: dict[str, Any] = sources.model_dump(exclude={"tool_calls"}, exclude_none=True)
+        return {name: self.one(name, text) for name, text in texts.items()}
+
+
+Classes = tuple[type[Message], type[Message]]
+"""Of a method's request and response."""
+
+
 def bind(
-    protocol: ProtocolMapSettings, messages: Mapping[str, tuple[type[Message], type[Message]]]
+    protocol: ProtocolMapSettings, messages: Mapping[str, Classes], named: Callable[[str], type[Message]] | None = None
 ) -> dict[str, MethodMap]:
     """
     Return the maps of all methods, by full method name.
 
     Args:
-        messages: request and response class of each method.
+        messages: request and response class of the methods that name none.
+        named: returns the class of a message by its full name, or raises ``KeyError``.
 
     Raises:
         ProtocolMapError: a method without classes, or a path that its message does not have or that leads to
@@ -174,34 +266,31 @@ def bind(
     """
     maps = {}
     for method, settings in protocol.methods.items():
-        if method not in messages:
+        try:
+            classes = messages.get(method) if settings.messages is None else _named(settings.messages, named)
+        except KeyError as error:
+            raise ProtocolMapError(f"{protocol.protocol}: {method}: no message {error}") from error
+        if classes is None:
             raise ProtocolMapError(f"{protocol.protocol}: no descriptors for {method}")
         try:
-            maps[method] = MethodMap(protocol, settings, *messages[method])
+            maps[method] = MethodMap(protocol, settings, *classes)
         except ProtocolMapError as error:
             raise ProtocolMapError(f"{protocol.protocol}: {method}: {error}") from error
     return maps
 
 
-def _compile(paths: Settings, message: type[Message]) -> dict[str, Path]:
-    texts: dict[str, Any] = paths.model_dump(exclude={"tool_calls"}, exclude_none=True)
-    return {name: _path(name, text, message) for name, text in texts.items()}
+def _named(names: MessageNames, named: Callable[[str], type[Message]] | None) -> Classes | None:
+    return None if named is None else (named(names.request), named(names.response))
 
 
 def _tool_calls(paths: ToolCallPaths | None, response: Descriptor) -> ToolCalls | None:
     if paths is None:
         return None
-    calls = listed(paths.calls, response)
+    # Read and never changed: they may be in a list of outputs.
+    calls = Path(paths.calls, response)
     inside = element(calls)
     arguments, identity = (single(text, inside) if text else None for text in (paths.arguments, paths.id))
     return ToolCalls(calls, single(paths.name, inside), arguments, identity)
-
-
-def _path(name: str, text: str, message: type[Message]) -> Path:
-    path = Path(text, descriptor_of(message))
-    if path.kind not in _KINDS.get(name, _INTEGER):
-        raise ProtocolMapError(f"{text!r} is {path.kind}, which cannot be read as {name}")
-    return path
 
 
 def _parse(message_class: type[Message], data: bytes) -> Message | None:

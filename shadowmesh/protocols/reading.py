@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
 
 from shadowmesh.model import NO_FIELDS, Fields
 from shadowmesh.names import UsageSource
-from shadowmesh.protocols.paths import Path
 from shadowmesh.protocols.protocol_map import MethodMap
+from shadowmesh.protocols.sources import Source
 
 # Whoever sends the bytes also writes these into our spans, so they are cut to a size.
 _MOST_CHARACTERS = 256
@@ -72,23 +72,56 @@ def read_output(method_map: MethodMap | None, responses: Sequence[bytes]) -> tup
     return _output(method_map, answers) if len(answers) == len(responses) else None
 
 
+def failure(method_map: MethodMap | None, responses: Sequence[bytes]) -> str:
+    """Return the status of an answer that says itself that it failed, empty where it does not."""
+    if method_map is None or method_map.pieces.error is None:
+        return ""
+    answers = filter(None, map(method_map.parse_response, responses))
+    return method_map.pieces.error_status if any(map(method_map.pieces.failed, answers)) else ""
+
+
+def first_content(method_map: MethodMap | None, responses: Sequence[bytes]) -> int:
+    """Return the place of the message that is the first chunk; the first one, where none has content."""
+    if method_map is None or not method_map.pieces.first_content:
+        return 0
+    for place, data in enumerate(responses):
+        answer = method_map.parse_response(data)
+        if answer is not None and method_map.pieces.says_something(answer):
+            return place
+    return 0
+
+
 def _response(method_map: MethodMap, responses: Sequence[bytes]) -> dict[str, Any]:
+    values = _last_words(method_map, responses)
+    if method_map.counted:
+        answers = [answer for answer in map(method_map.parse_response, responses) if answer is not None]
+        for name, found in method_map.counted:
+            count = method_map.pieces.count(name, found, answers)
+            if count is not None:
+                values[name] = _integer(count)
+    if any(values.get(name) is not None for name in _USAGE):
+        values["usage_source"] = str(UsageSource.RESPONSE)
+    return values
+
+
+def _last_words(method_map: MethodMap, responses: Sequence[bytes]) -> dict[str, Any]:
     """The last word on a field stands. Read from the end: the last message of a stream mostly has them all."""
     values: dict[str, Any] = {}
-    wanted: Sequence[tuple[str, Path]] = method_map.answer
+    wanted: Sequence[tuple[str, Source]] = method_map.answer
     for data in reversed(responses):
         answer = method_map.parse_response(data)
         if answer is None:
             continue
         missing = []
-        for name, path in wanted:
-            found = path.find(answer)
+        for name, source in wanted:
+            found = source.find(answer)
             if not found:
-                missing.append((name, path))
+                missing.append((name, source))
                 continue
             last = found[-1]
             if name == "finish_reason":
-                values["finish_reasons"] = (_text(method_map.finish_reasons.get(last, last)),)
+                reason = _text(last)
+                values["finish_reasons"] = (method_map.finish_reasons.get(reason, reason),)
             elif name in ("id", "model"):
                 values[f"response_{name}"] = _text(last)
             else:
@@ -96,14 +129,14 @@ def _response(method_map: MethodMap, responses: Sequence[bytes]) -> dict[str, An
         wanted = missing
         if not wanted:
             break
-    if any(values.get(name) is not None for name in _USAGE):
-        values["usage_source"] = str(UsageSource.RESPONSE)
     return values
 
 
 def _output(method_map: MethodMap, answers: list[Message]) -> tuple[bytes, ...]:
-    text = method_map.response.get("text")
-    parts = [joined(text, answers)] if text else []
+    parts = list(joined(method_map, "text", answers))
+    ids = method_map.response.get("ids")
+    if ids is not None:
+        parts += [b" ".join(b"%d" % one for one in output) for output in method_map.pieces.outputs(ids, answers)]
     calls = method_map.tool_calls
     if calls is not None:
         # Without their ids, which no two servers have in common; an absent name or argument is an empty part.
@@ -111,14 +144,18 @@ def _output(method_map: MethodMap, answers: list[Message]) -> tuple[bytes, ...]:
     return tuple(parts)
 
 
-def joined(text: Path, answers: Iterable[Message]) -> bytes:
-    """Return the text of all answers in UTF-8, whatever the protocol carries it as."""
-    values = (value for answer in answers for value in text.find(answer))
-    return b"".join(values) if text.kind == "bytes" else "".join(values).encode()
+def joined(method_map: MethodMap, name: str, answers: Sequence[Message]) -> Iterator[bytes]:
+    """Yield a text of each output in UTF-8, whatever the protocol carries it as; of the answer's, one at least."""
+    source = method_map.response.get(name)
+    if source is None:
+        return
+    for values in method_map.pieces.outputs(source, answers) or ([[]] if name == "text" else []):
+        yield b"".join(values) if source.kind == "bytes" else "".join(values).encode()
 
 
 def _text(value: Any) -> str:
-    return str(value)[:_MOST_CHARACTERS]
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    return text[:_MOST_CHARACTERS]
 
 
 def _integer(value: int) -> int | None:

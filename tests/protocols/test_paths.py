@@ -97,7 +97,14 @@ def test_first_is_the_first_value_or_nothing() -> None:
         (".", "neither a field"),
         ("usage.", "neither a field"),
         ("usage..input_tokens", "neither a field"),
-        ("usage[0]", "neither a field"),
+        ("usage[0]", "is not repeated"),
+        ("usage[name='x']", "is not repeated"),
+        ('usage["x"]', "is no map"),
+        ("tool_calls[x]", "neither a field"),
+        ("tool_calls[-1]", "neither a field"),
+        ("tool_calls[name=x]", "neither a field"),
+        ("tool_calls[nothing='x']", "no text to select by"),
+        ("99", "no field '99'"),
         ("usage input", "neither a field"),
         ("nothing", "no field 'nothing'"),
         ("usage.nothing", "no field 'nothing'"),
@@ -116,6 +123,42 @@ def test_what_is_no_path_of_the_message_is_refused_with_the_whole_text(text: str
 def test_a_map_field_is_refused_because_it_has_no_order_to_read_it_in() -> None:
     with pytest.raises(ProtocolMapError, match="is a map"):
         Path("fields[*].value", descriptor_of(struct_pb2.Struct))
+
+
+def test_a_field_may_be_named_by_its_number() -> None:
+    response = messages.GenerateResponse(usage={"output_tokens": 7}, tool_calls=[{"name": "look"}])
+    descriptor = descriptor_of(messages.GenerateResponse)
+    usage, calls = (descriptor.fields_by_name[name].number for name in ("usage", "tool_calls"))
+    assert values(f"{usage}.output_tokens", response) == [7]
+    assert values(f"{calls}[*].name", response) == ["look"]
+
+
+def test_one_element_of_a_list_is_selected_by_its_place_or_by_what_a_field_of_it_says() -> None:
+    calls = [{"name": "look", "arguments_json": "1"}, {"name": "go", "arguments_json": "2"}, {"name": "look"}]
+    response = messages.GenerateResponse(tool_calls=calls)
+    assert values("tool_calls[1].arguments_json", response) == ["2"]
+    assert values("tool_calls[7].arguments_json", response) == []
+    assert values("tool_calls[name='look'].name", response) == ["look", "look"]
+    assert values("tool_calls[name='look'].arguments_json", response) == ["1"]
+    assert values("tool_calls[name='a.b[0]'].name", response) == []
+
+
+def test_a_value_of_a_map_is_selected_by_its_key() -> None:
+    struct = struct_pb2.Struct()
+    struct.update({"a": "one", "b.c": {"d": 2.5}})
+    assert values('fields["a"].string_value', struct) == ["one"]
+    assert values('fields["b.c"].struct_value.fields["d"].number_value', struct) == [2.5]
+    assert values('fields["nothing"].string_value', struct) == []
+    assert "nothing" not in struct.fields
+    assert Path('fields["a"].number_value', descriptor_of(struct_pb2.Struct)).kind == "number"
+
+
+def test_only_a_path_that_selects_whole_lists_is_plain() -> None:
+    response = descriptor_of(messages.GenerateResponse)
+    assert Path("tool_calls[*].name", response).plain
+    assert Path("usage.input_tokens", response).plain
+    assert not Path("tool_calls[0].name", response).plain
+    assert not Path("tool_calls[name='x'].name", response).plain
 
 
 def test_repeated_enums_give_every_element() -> None:

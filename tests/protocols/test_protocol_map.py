@@ -67,7 +67,7 @@ def test_a_method_without_descriptors_is_named() -> None:
 
 def test_an_empty_method_reads_nothing_and_is_valid() -> None:
     (found,) = bind(protocol(operation="chat"), CLASSES).values()
-    assert (found.request, found.response, found.tool_calls, found.exchange_paths) == ({}, {}, None, None)
+    assert (found.request, found.response, found.tool_calls, found.exchanges) == ({}, {}, None, None)
     assert found.operation == "chat"
 
 
@@ -78,7 +78,7 @@ def test_an_empty_method_reads_nothing_and_is_valid() -> None:
         {"version": 1, "protocol": "acme", "methods": {}},
         {"version": 1, "protocol": "acme", "methods": {METHOD: {"reply": {}}}},
         {"version": 1, "protocol": "acme", "methods": {METHOD: {"request": {"prompt": "prompt"}}}},
-        {"version": 1, "protocol": "acme", "methods": {METHOD: {"exchanges": {"by": "order"}}}},
+        {"version": 1, "protocol": "acme", "methods": {METHOD: {"exchanges": {"by": "turn"}}}},
         {"version": 1, "methods": {METHOD: {}}},
     ],
 )

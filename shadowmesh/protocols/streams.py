@@ -1,0 +1,147 @@
+"""
+How the messages of an answer become the answer: what a protocol says in pieces, twice, or all over again.
+
+Engines differ in each of these, and guessing gives a wrong text or a wrong cost, so a map says which it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
+
+from google.protobuf.message import Message
+from pydantic import Field, field_validator
+
+from shadowmesh.protocols.sources import Source
+from shadowmesh.settings import Settings
+
+TextMode = Literal["delta", "cumulative", "replace"]
+CountMode = Literal["last", "first", "sum", "max", "last_each", "max_each"]
+COUNTED = ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_output_tokens")
+
+
+class InBandError(Settings):
+    """A value at ``value`` says that an answer failed though its RPC ended with OK; the leg then has ``status``."""
+
+    value: str
+    status: Literal[
+        "UNKNOWN", "INTERNAL", "UNAVAILABLE", "INVALID_ARGUMENT", "RESOURCE_EXHAUSTED", "ABORTED", "FAILED_PRECONDITION"
+    ] = "UNKNOWN"
+
+
+class StreamSettings(Settings):
+    """
+    How the messages of one answer go together.
+
+    Args:
+        text: each message's text goes on where the last one ended (``delta``), is all of it so far (``cumulative``), or
+            takes the place of what was said (``replace``). Ids likewise.
+        counts: by field, what several messages' counts come to: the ``last`` word, the ``first``, their ``sum`` or
+            ``max``; with ``_each`` of each output, and then the sum of these.
+        index: where a message says which of several outputs of one request it belongs to.
+        end: true in the message that ends an output.
+        repeats: whether that message says again what the ones before it have said.
+        first: whether the time to the first chunk is that of the first message, or of the first one with content.
+        error: how an answer says that it failed.
+    """
+
+    text: TextMode = "delta"
+    counts: dict[str, CountMode] = Field(default={})
+    index: str | None = None
+    end: str | None = None
+    repeats: bool = False
+    first: Literal["message", "content"] = "message"
+    error: InBandError | None = None
+
+    @field_validator("counts")
+    @classmethod
+    def _counts(cls, counts: dict[str, CountMode]) -> dict[str, CountMode]:
+        for name in counts:
+            if name not in COUNTED:
+                raise ValueError(f"{name} is none of {', '.join(COUNTED)}")
+        return counts
+
+
+class Pieces:
+    """What one method's answers are put together by, compiled."""
+
+    def __init__(
+        self,
+        settings: StreamSettings,
+        content: Sequence[Source],
+        compiled: Callable[[str], Source],
+    ) -> None:
+        """
+        Compile what the settings name.
+
+        Args:
+            content: what counts as content: text, ids, reasoning.
+            compiled: compiles a source for the answer's message.
+
+        Raises:
+            ProtocolMapError: a source is none of the answer's.
+        """
+        self.text = settings.text
+        self.counts = settings.counts
+        self.first_content = settings.first == "content"
+        self.repeats = settings.repeats
+        self.index = compiled(settings.index) if settings.index else None
+        self.end = compiled(settings.end) if settings.end else None
+        self.error = compiled(settings.error.value) if settings.error else None
+        self.error_status = settings.error.status if settings.error else ""
+        self._content = tuple(content)
+
+    def says_something(self, answer: Message) -> bool:
+        """Return whether an answer has content."""
+        return any(_filled(source.find(answer)) for source in self._content)
+
+    def failed(self, answer: Message) -> bool:
+        """Return whether an answer says that it failed."""
+        return self.error is not None and _filled(self.error.find(answer))
+
+    def outputs(self, content: Source, answers: Iterable[Message]) -> list[list[Any]]:
+        """Return the values that ``content`` has over all answers: a list for each output, by its index."""
+        found: dict[int, list[Any]] = {}
+        for answer in answers:
+            values = content.find(answer)
+            if not _filled(values):
+                continue
+            output = found.setdefault(self._index_of(answer), [])
+            if not output or self.text != "delta":
+                output[:] = values
+            elif not self._repeated(answer):
+                output.extend(values)
+        return [found[index] for index in sorted(found)]
+
+    def count(self, name: str, source: Source, answers: Sequence[Message]) -> int | None:
+        """Return what the counts at ``source`` come to, ``None`` where no answer has one."""
+        mode, _, each = self.counts.get(name, "last").partition("_")
+        counts: dict[int, int] = {}
+        for answer in answers:
+            output = self._index_of(answer) if each or mode == "sum" else 0
+            values = source.find(answer)
+            # A message may be the answer to several prompts.
+            for value in [sum(values)] if mode == "sum" and values else values[-1:]:
+                before = counts.get(output)
+                if before is None or mode == "last":
+                    counts[output] = value
+                elif mode == "max":
+                    counts[output] = max(before, value)
+                elif mode == "sum" and not self._repeated(answer):
+                    counts[output] = before + value
+        return sum(counts.values()) if counts else None
+
+    def _repeated(self, answer: Message) -> bool:
+        """Return whether an answer that is not its output's first says nothing new."""
+        return self.repeats and self._ends(answer)
+
+    def _index_of(self, answer: Message) -> int:
+        index = self.index.first(answer) if self.index is not None else None
+        return index if isinstance(index, int) else 0
+
+    def _ends(self, answer: Message) -> bool:
+        return self.end is not None and bool(self.end.find(answer))
+
+
+def _filled(values: Iterable[Any]) -> bool:
+    return any(value not in ("", b"") for value in values)
