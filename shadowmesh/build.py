@@ -119,11 +119,14 @@ class Mesh:
         span_exporter: SpanExporter | None = None,
         metric_reader: MetricReader | None = None,
         watch: bool | None = None,
+        processes: int = 1,
     ) -> Self:
         """
         Build from a configuration file, checked now.
 
         Args:
+            processes: how many that run beside each other make their mesh so, each with its part of every budget;
+                ``mirror.budget.processes`` counts such groups then.
             watch: whether a changed file takes effect, from the first interceptor that is asked for on; by default as
                 ``reload.watch`` says.
 
@@ -131,11 +134,11 @@ class Mesh:
             ConfigError: names the file and the key.
         """
         text = configuration.read(path)
-        config = configuration.parse(text, source=str(path))
+        config = configuration.parse(text, source=str(path)).shared_by(processes)
         with configuration.named(path):
             mesh = cls(config, span_exporter=span_exporter, metric_reader=metric_reader)
         if config.reload.watch if watch is None else watch:
-            file = FileWatch(Path(path), text.encode(), partial(mesh._reload_text, str(path)))  # of our own class
+            file = FileWatch(Path(path), text.encode(), partial(mesh._reload_text, str(path), processes))
             mesh._upkeep.follow(file, every=config.reload.every)
         return mesh
 
@@ -168,11 +171,12 @@ class Mesh:
             _prepare(config)
         if config.model_copy(update={"experiments": ()}) != self._config.model_copy(update={"experiments": ()}):
             self._faults.report("reload", "only experiments are reloaded; other settings need a restart")
-        self._config = self._config.model_copy(update={"experiments": config.experiments})
         # First the engines, which still know the experiments that calls have begun under.
         self._engines.reload(config.experiments)
         self._live.reload(config.experiments)
         self._live.accepting = self._may_accept and bool(config.experiments)
+        # Only now: what the status shows, calls are decided by.
+        self._config = self._config.model_copy(update={"experiments": config.experiments})
         self._upkeep.watch(config.experiments)
 
     def reload_file(self, path: str | Path) -> None:
@@ -186,9 +190,9 @@ class Mesh:
         with configuration.named(path):
             self.reload(config)
 
-    def _reload_text(self, source: str, text: str) -> None:
+    def _reload_text(self, source: str, processes: int, text: str) -> None:
         if not self._closed:
-            config = configuration.parse(text, source=source)
+            config = configuration.parse(text, source=source).shared_by(processes)
             with configuration.named(source):
                 self.reload(config)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from opentelemetry.sdk.metrics.export import MetricReader
 from support.collector import collector
-from support.servers import KINDS, is_aio
+from support.servers import KINDS, PROXY, is_aio
 from support.wire_carrier import WireCarrier
 
 from shadowmesh.build import Mesh
@@ -17,12 +17,15 @@ from shadowmesh.config import Config
 from shadowmesh.telemetry.settings import OtlpSettings
 from shadowmesh.testing import SpanSink
 
-CARRIERS = tuple(
-    (kind, carrier)
-    for kind in KINDS
-    for carrier in (("loop", "thread", "wire") if is_aio(kind) else ("thread", "wire"))
+CARRIERS = (
+    *(
+        (kind, carrier)
+        for kind in KINDS
+        for carrier in (("loop", "thread", "wire") if is_aio(kind) else ("thread", "wire"))
+    ),
+    (PROXY, "loop"),
 )
-"""Every kind of server with every carrier it can have."""
+"""Every kind of server with every carrier it can have, and the proxy, whose server is one of them."""
 
 
 def config(*targets: dict[str, Any], methods: tuple[str, ...] = ("*",), **more: Any) -> Config:

@@ -14,14 +14,24 @@ import grpc.aio
 from support.scripts import AioScripts, Log, ReadWriteScripts, SyncScripts
 
 from shadowmesh.build import Mesh
+from shadowmesh.proxy.server import Proxy
+from shadowmesh.proxy.settings import ProxySettings
+from shadowmesh.rpc import Arity
 
 KINDS = ("sync", "aio", "aio read-write", "aio sync-servicer")
+PROXY = "proxy"
+"""An asynchronous server with the proxy in front of it: the interceptors are the proxy's."""
 _OPTIONS = (("grpc.so_reuseport", 0),)
 Interceptors = Callable[[], Sequence[Any]]
 
 
 def is_aio(kind: str) -> bool:
-    return kind.startswith("aio")
+    return kind != "sync"
+
+
+def behind(kind: str) -> str:
+    """Return the kind of the server that answers."""
+    return "aio" if kind == PROXY else kind
 
 
 def interceptor_of(kind: str, mesh: Mesh) -> Any:
@@ -104,31 +114,53 @@ def _sync_server(
 def _aio_server(
     kind: str, interceptors: Interceptors, handler: grpc.GenericRpcHandler | None, log: Log
 ) -> Iterator[tuple[int, Callable[[float | None], None]]]:
-    scripts = {"aio": AioScripts, "aio read-write": ReadWriteScripts, "aio sync-servicer": SyncScripts}[kind]
+    scripts = {"aio read-write": ReadWriteScripts, "aio sync-servicer": SyncScripts}.get(kind, AioScripts)
     with loop_thread() as loop:
         pool = futures.ThreadPoolExecutor(32)
 
-        async def start() -> tuple[grpc.aio.Server, int]:
+        async def start() -> tuple[grpc.aio.Server, Proxy | None, int]:
             server = grpc.aio.server(
                 migration_thread_pool=pool,
                 handlers=[handler or scripts(log)],
-                interceptors=list(interceptors()),
+                interceptors=[] if kind == PROXY else list(interceptors()),
                 options=_OPTIONS,
             )
             port = server.add_insecure_port("127.0.0.1:0")
             await server.start()
-            return server, port
+            if kind != PROXY:
+                return server, None, port
+            proxy = Proxy(_proxied(port), interceptors=list(interceptors()))
+            await proxy.start()
+            return server, proxy, proxy.port
 
-        server, port = asyncio.run_coroutine_threadsafe(start(), loop).result(20)
+        async def end(grace: float | None) -> None:
+            if proxy is not None:
+                await proxy.drain(grace or 0.0)
+                await proxy.close()
+            await server.stop(grace)
+
+        server, proxy, port = asyncio.run_coroutine_threadsafe(start(), loop).result(20)
 
         def stop(grace: float | None) -> None:
-            asyncio.run_coroutine_threadsafe(server.stop(grace), loop).result(30)
+            asyncio.run_coroutine_threadsafe(end(grace), loop).result(30)
 
         try:
             yield port, stop
         finally:
             stop(0)
             pool.shutdown(wait=True)
+
+
+def _proxied(port: int) -> ProxySettings:
+    """Return the settings of a proxy that is told the shapes of the scripted methods."""
+    return ProxySettings.model_validate(
+        {
+            "listen": "127.0.0.1:0",
+            "live": {"address": f"127.0.0.1:{port}"},
+            "methods": {f"/test.Scripted/{arity.value}": arity.value for arity in Arity},
+            "reflection": False,
+        }
+    )
 
 
 @contextlib.contextmanager

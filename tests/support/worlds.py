@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import grpc
 from support.meshes import CARRIERS, config, running_mesh
 from support.scripts import script
-from support.servers import Server, interceptor_of, live_server
+from support.servers import PROXY, Server, interceptor_of, live_server
 
 from shadowmesh.build import Mesh
 from shadowmesh.config import Config
@@ -26,8 +26,9 @@ WORLDS = (
     *((kind, carrier) for kind, carrier in CARRIERS if kind in ("sync", "aio") and carrier != "wire"),
     ("sync", "process"),
     ("aio", "process"),
+    (PROXY, "loop"),
 )
-"""A synchronous and an asynchronous server, with every carrier users can choose."""
+"""A synchronous and an asynchronous server, with every carrier users can choose, and a proxy in front of one."""
 LIVE = ""
 """The live legs' place among legs by target."""
 

@@ -1,0 +1,89 @@
+"""
+Asks the live server for the shapes of a service's methods, by gRPC's server reflection.
+
+Messages are read by a wire view of our own: grpc's package for them registers itself in the default pool and asks for a
+late protobuf.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.message import DecodeError
+
+from shadowmesh.proxy.arity import Shapes, shapes_of
+from shadowmesh.proxy.upstream import Upstream, half_close, send
+from shadowmesh.rpc import Arity
+from shadowmesh.schema.descriptors import message_class
+
+_METHODS = tuple(f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo" for version in ("v1", "v1alpha"))
+_VIEW = "shadowmesh.views.reflection"
+_SECONDS = 5.0
+_MOST_TASKS = 16
+
+
+class Reflection:
+    """Asks in the background, once for each service; a server without reflection is asked no more."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self.shapes: Shapes | None = None
+        """Who is told what is found out."""
+        self._upstream = upstream
+        self._methods = list(_METHODS)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def want(self, service: str) -> None:
+        """Find out about a service."""
+        if self._methods and len(self._tasks) < _MOST_TASKS:
+            task = asyncio.get_running_loop().create_task(self._ask(service))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Ask nothing more."""
+        self._methods.clear()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _ask(self, service: str) -> None:
+        for method in tuple(self._methods):
+            try:
+                found = await self._answer(method, service)
+            except grpc.aio.AioRpcError as error:
+                if error.code() is grpc.StatusCode.UNIMPLEMENTED and method in self._methods:
+                    self._methods.remove(method)
+                continue
+            if found and self.shapes is not None:
+                self.shapes.learn(found)
+            return
+
+    async def _answer(self, method: str, service: str) -> dict[str, Arity]:
+        request: Any = message_class(f"{_VIEW}.Request")(file_containing_symbol=service)
+        call = self._upstream.method(method, Arity.STREAM_STREAM)(timeout=_SECONDS)
+        try:
+            await call.wait_for_connection()
+            await send(call, request.SerializeToString())
+            await half_close(call)
+            found: dict[str, Arity] = {}
+            while (data := await call.read()) is not grpc.aio.EOF:
+                found.update(_shapes(data))
+            return found
+        finally:
+            call.cancel()
+
+
+def _shapes(data: bytes) -> dict[str, Arity]:
+    """Return what an answer tells; one that is none tells nothing."""
+    found: dict[str, Arity] = {}
+    try:
+        answer: Any = message_class(f"{_VIEW}.Response").FromString(data)
+        for descriptor in answer.files.descriptors:
+            found.update(shapes_of(FileDescriptorProto.FromString(descriptor)))
+    except DecodeError:
+        return {}
+    return found

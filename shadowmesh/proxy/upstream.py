@@ -1,0 +1,113 @@
+"""
+The connections to the live server, and calls over them, in bytes.
+
+A call with a stream of requests is written to through grpc.aio's inner call. Its public ``write`` makes up a status of
+its own, INTERNAL, where the server ends the call meanwhile (grpc/grpc#36066), and from then on nobody can ask for the
+real one; a write that fails here only ends the writing, and the status is the server's. ``check`` says at the start
+whether the installed grpcio has what that takes.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from shadowmesh.errors import StartError
+from shadowmesh.mirror.credentials import channel_credentials
+from shadowmesh.proxy.settings import LiveServerSettings
+from shadowmesh.rpc import Arity
+
+COMPRESSIONS = {
+    "none": grpc.Compression.NoCompression,
+    "deflate": grpc.Compression.Deflate,
+    "gzip": grpc.Compression.Gzip,
+}
+SIZES: tuple[tuple[str, int], ...] = (
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    # What a stream may hold that nobody reads. gRPC would let it grow to 16 MiB, each, and what two fast connections
+    # allow between them would pile up here; a message that is being read gets the room it needs.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", 256 * 1024),
+)
+"""Of connections on both sides: messages of any size, and a bound for what waits."""
+_OPTIONS: tuple[tuple[str, int | str], ...] = (
+    *SIZES,
+    # What a server answers is for its client to retry, and for nobody in between.
+    ("grpc.enable_retries", 0),
+)
+_ROUND_ROBIN = '{"loadBalancingConfig":[{"round_robin":{}}]}'
+_INNER, _SEND = "_cython_call", "send_serialized_message"
+# Names of methods come from clients.
+_MOST_METHODS = 1024
+
+
+def check() -> None:
+    """
+    Check that request streams can be forwarded without inventing a status.
+
+    Raises:
+        StartError: this grpcio has no such call inside.
+    """
+    inner = getattr(import_module("grpc._cython.cygrpc"), "_AioCall", None)
+    if not hasattr(inner, _SEND):
+        raise StartError(f"grpcio {grpc.__version__} is not one the proxy knows: it forwards no request stream rightly")
+
+
+class Upstream:
+    """One channel, of the loop that makes this."""
+
+    def __init__(self, settings: LiveServerSettings) -> None:
+        """
+        Make the channel; it connects at the first call.
+
+        Raises:
+            StartError: a file of the TLS settings cannot be read.
+        """
+        options = _OPTIONS
+        if settings.balancing == "round_robin":
+            options = (*options, ("grpc.service_config", _ROUND_ROBIN))
+        tls, compression = settings.tls, COMPRESSIONS[settings.compression]
+        if tls:
+            if tls.server_name is not None:
+                options = (*options, ("grpc.ssl_target_name_override", tls.server_name))
+            credentials = channel_credentials(tls)
+            self.channel = grpc.aio.secure_channel(
+                settings.address, credentials, options=options, compression=compression
+            )
+        else:
+            self.channel = grpc.aio.insecure_channel(settings.address, options=options, compression=compression)
+        self._methods: dict[tuple[str, Arity], Any] = {}
+
+    def method(self, path: str, arity: Arity) -> Any:
+        """Return the multicallable for ``path``, which takes and gives bytes."""
+        found = self._methods.get((path, arity))
+        if found is None:
+            found = getattr(self.channel, arity.value)(path, request_serializer=None, response_deserializer=None)
+            if len(self._methods) < _MOST_METHODS:
+                self._methods[path, arity] = found
+        return found
+
+    async def close(self) -> None:
+        """Close the channel; calls that still run end as cancelled."""
+        await self.channel.close()
+
+
+async def send(call: Any, message: bytes) -> bool:
+    """Write a message and return whether it went; where it did not the call has ended, and its status says how."""
+    try:
+        await getattr(call, _INNER).send_serialized_message(message)
+    except Exception:  # noqa: BLE001  # of several kinds, none of them public, and all mean the same
+        return False
+    return True
+
+
+async def half_close(call: Any) -> None:
+    """Say that nothing more is written."""
+    try:
+        await getattr(call, _INNER).send_receive_close()
+    except Exception:  # noqa: BLE001  # see ``send``
+        return

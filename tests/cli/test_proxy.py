@@ -1,0 +1,135 @@
+"""``shadowmesh proxy`` as a process: it listens, spreads over workers, ends when told to, and says what is wrong."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from shadowmesh.testing import Backend
+
+
+@contextmanager
+def proxy(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run the command until the end of the block, and give its address."""
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "shadowmesh", "proxy", "--listen", "127.0.0.1:0", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        found = re.match(r"shadowmesh proxy: (\S+) to ", said)
+        assert found is not None, said + process.stderr.read() if process.stderr else said
+        yield process, found[1]
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def echo(call: Any, requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
+    yield next(requests)
+
+
+def failing(*arguments: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "shadowmesh", "proxy", *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return done.returncode, done.stderr.splitlines()[-1]
+
+
+def ask(address: str, times: int = 1) -> list[bytes]:
+    """Call over so many connections of their own."""
+    answers = []
+    for _ in range(times):
+        with grpc.insecure_channel(address, options=(("grpc.use_local_subchannel_pool", 1),)) as channel:
+            call: Any = channel.unary_unary("/acme.Models/Ask")
+            answers.append(call(b"hello", timeout=20))
+    return answers
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_forwards_until_it_is_told_to_end(number: signal.Signals) -> None:
+    with Backend(echo) as backend, proxy("--live", backend.address) as (process, address):
+        assert ask(address) == [b"hello"]
+        process.send_signal(number)
+        assert process.wait(30) == 0
+
+
+def test_workers_share_the_port_and_end_with_whoever_has_started_them() -> None:
+    with Backend(echo) as backend, proxy("--live", backend.address, "--workers", "2") as (process, address):
+        children = children_of(process.pid)
+        assert len(children) == 2
+        with ThreadPoolExecutor(8) as pool:
+            assert sum(pool.map(lambda _: ask(address, 4) == [b"hello"] * 4, range(8))) == 8
+        held = int(address.rpartition(":")[2])
+        code, said = failing("--live", backend.address, "--listen", f"127.0.0.1:{held}")
+        assert (code, "proxy.listen" in said) == (69, True)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        assert not any(alive(child) for child in children)
+
+
+def test_a_worker_that_falls_is_replaced_and_none_outlives_the_first_process() -> None:
+    with Backend(echo) as backend, proxy("--live", backend.address, "--workers", "2") as (process, address):
+        before = children_of(process.pid)
+        os.kill(before[0], signal.SIGKILL)
+        assert process.stderr is not None
+        while "is replaced" not in process.stderr.readline():
+            pass
+        while len(after := [child for child in children_of(process.pid) if alive(child)]) < 2:
+            assert process.poll() is None
+        assert ask(address, 8) == [b"hello"] * 8
+        process.kill()
+        process.wait(30)
+        for child in after:
+            while alive(child):
+                os.sched_yield()
+
+
+def test_what_is_wrong_is_one_line_and_a_code(tmp_path: Path) -> None:
+    assert failing() == (64, "shadowmesh: proxy.live: no server to forward to: say --live, or set it")
+    code, said = failing("--live", "nonsense")
+    assert (code, said.startswith("shadowmesh: Invalid value for --live: ")) == (64, True)
+    file = tmp_path / "shadowmesh.yaml"
+    file.write_text("proxy: {live: {address: '127.0.0.1:1'}, methods: {nonsense: unary_unary}}")
+    code, said = failing("--config", str(file))
+    assert (code, f"{file}: proxy.methods" in said) == (64, True)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_port_that_is_taken_is_one_line_and_a_code(workers: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        code, said = failing("--live", "127.0.0.1:1", "--listen", listen, "--workers", workers)
+    assert code == 69
+    assert said.startswith(f"shadowmesh: proxy.listen: cannot listen on {listen}: ")
+
+
+def children_of(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -1,0 +1,333 @@
+"""What goes through the proxy, and what it says for itself; that calls look the same is in tests/interceptor."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from support.scripts import AioScripts, Log, script
+
+from shadowmesh.errors import StartError
+from shadowmesh.proxy.health import SERVICE
+from shadowmesh.proxy.server import Proxy
+from shadowmesh.proxy.settings import ProxySettings
+from shadowmesh.schema.descriptors import message_class
+from shadowmesh.testing import Backend
+
+UNUSED = {"listen": "127.0.0.1:0", "live": {"address": "127.0.0.1:1"}}
+
+
+@asynccontextmanager
+async def proxied(*handlers: grpc.GenericRpcHandler, **settings: Any) -> AsyncIterator[tuple[Any, Proxy]]:
+    """Run a server behind a proxy, and give a channel to the proxy."""
+    server = grpc.aio.server(handlers=list(handlers), options=(("grpc.so_reuseport", 0),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    live = {"address": f"127.0.0.1:{port}", **settings.pop("live", {})}
+    proxy = Proxy(ProxySettings.model_validate({"listen": "127.0.0.1:0", "live": live, **settings}))
+    await proxy.start()
+    options = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{proxy.port}", options=options) as channel:
+        try:
+            yield channel, proxy
+        finally:
+            await proxy.close()
+            await server.stop(0)
+
+
+class Own(grpc.GenericRpcHandler):
+    """One method of any name, by a behaviour and a shape."""
+
+    def __init__(self, suffix: str, handler: Any) -> None:
+        self._suffix = suffix
+        self._handler = handler
+
+    def service(self, handler_call_details: Any) -> Any:
+        return self._handler if handler_call_details.method.endswith(self._suffix) else None
+
+
+async def echo(request: bytes, context: Any) -> bytes:
+    return request
+
+
+async def quiet(count: Callable[[], int]) -> None:
+    """Return when nothing more comes: nobody says that he waits, so this is seen by looking again."""
+    before = -1
+    while before != (now := count()):
+        before = now
+        await asyncio.sleep(0.3)
+
+
+async def test_messages_of_any_size_go_through() -> None:
+    async def sized(request: bytes, context: Any) -> bytes:
+        return request[:1] * 12_000_000
+
+    handler = Own("Sized", grpc.unary_unary_rpc_method_handler(sized))
+    async with proxied(handler, methods={"*": "unary_unary"}, live={}) as (channel, _):
+        assert len(await channel.unary_unary("/acme.Models/Sized")(b"xy")) == 12_000_000
+
+
+async def test_an_unknown_method_is_forwarded_in_whatever_shape_it_has() -> None:
+    async def parts(request: bytes, context: Any) -> AsyncIterator[bytes]:
+        for number in range(3):
+            yield request + str(number).encode()
+
+    ask = Own("Ask", grpc.unary_unary_rpc_method_handler(echo))
+    listen = Own("Listen", grpc.unary_stream_rpc_method_handler(parts))
+    async with proxied(ask, listen) as (channel, _):
+        assert await channel.unary_unary("/acme.Models/Ask")(b"a") == b"a"
+        assert [part async for part in channel.unary_stream("/acme.Models/Listen")(b"b")] == [b"b0", b"b1", b"b2"]
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await channel.unary_unary("/acme.Models/Nothing")(b"")
+        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_headers_come_no_sooner_than_the_live_server_sends_them_and_before_its_first_message_where_it_does() -> (
+    None
+):
+    go_on = asyncio.Event()
+
+    async def early(request: bytes, context: Any) -> AsyncIterator[bytes]:
+        await context.send_initial_metadata((("x-early", "1"),))
+        await go_on.wait()
+        yield b"late"
+
+    async def none(request: bytes, context: Any) -> AsyncIterator[bytes]:
+        await go_on.wait()
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "try again")
+        yield b""
+
+    handlers = [
+        Own(name, grpc.unary_stream_rpc_method_handler(one)) for name, one in (("Early", early), ("None", none))
+    ]
+    async with proxied(*handlers, methods={"*": "unary_stream"}) as (channel, _):
+        calls = [channel.unary_stream(f"/acme.Models/{name}")(b"") for name in ("Early", "None")]
+        waiting = asyncio.ensure_future(calls[1].initial_metadata())
+        assert ("x-early", "1") in tuple(await calls[0].initial_metadata())
+        assert not waiting.done()
+        go_on.set()
+        assert [part async for part in calls[0]] == [b"late"]
+        assert await calls[1].code() is grpc.StatusCode.UNAVAILABLE
+        waiting.cancel()
+
+
+async def test_a_client_may_retry_what_the_live_server_refused_before_it_sent_headers() -> None:
+    attempts: list[int] = []
+
+    async def second_time(request: bytes, context: Any) -> bytes:
+        attempts.append(1)
+        if len(attempts) == 1:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "not yet")
+        return b"well"
+
+    handler = Own("Ask", grpc.unary_unary_rpc_method_handler(second_time))
+    policy = (
+        '{"methodConfig":[{"name":[{}],"retryPolicy":{"maxAttempts":3,"initialBackoff":"0.01s","maxBackoff":"0.01s",'
+        '"backoffMultiplier":1,"retryableStatusCodes":["UNAVAILABLE"]}}]}'
+    )
+    async with proxied(handler, methods={"*": "unary_unary"}) as (_, proxy):
+        options = (("grpc.service_config", policy),)
+        channel: Any
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{proxy.port}", options=options) as channel:
+            assert await channel.unary_unary("/acme.Models/Ask")(b"") == b"well"
+    assert len(attempts) == 2
+
+
+async def test_the_live_server_hears_when_the_client_leaves() -> None:
+    log = Log()
+    methods = {f"/test.Scripted/{arity}": arity for arity in ("unary_unary", "stream_stream")}
+    async with proxied(AioScripts(log), methods=methods) as (channel, _):
+        unary = channel.unary_unary("/test.Scripted/unary_unary")(script(["wait"]))
+        both = channel.stream_stream("/test.Scripted/stream_stream")()
+        await both.write(script(["wait"]))
+        await asyncio.to_thread(log.wait_for, "waiting", 2)
+        unary.cancel()
+        both.cancel()
+        await asyncio.to_thread(log.wait_for, "ended", 2)
+
+
+@contextmanager
+def reflected(file: FileDescriptorProto) -> Iterator[tuple[str, Backend]]:
+    """Run a server with the service of ``file`` and reflection in its older version only."""
+    request = message_class("shadowmesh.views.reflection.Request")
+    response: Any = message_class("shadowmesh.views.reflection.Response")
+
+    def answer(call: Any, requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
+        if "reflection" not in call.method:
+            yield next(requests)
+            return
+        if "v1alpha" not in call.method:
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, "")
+        for data in requests:
+            asked: Any = request.FromString(data)
+            known = asked.file_containing_symbol == f"{file.package}.Models"
+            yield (
+                response(files={"descriptors": [file.SerializeToString()]}) if known else response(failure={"code": 5})
+            ).SerializeToString()
+
+    with Backend(answer) as backend:
+        yield backend.address, backend
+
+
+async def test_the_shape_of_a_method_is_asked_of_the_live_server_and_known_from_then_on() -> None:
+    file = FileDescriptorProto(name="acme.proto", package="acme")
+    file.service.add(name="Models").method.add(name="Ask")
+    seen: list[Any] = []
+    with reflected(file) as (address, backend):
+        proxy = Proxy(
+            ProxySettings.model_validate({"listen": "127.0.0.1:0", "live": {"address": address}}),
+            interceptors=[Watching(seen)],
+        )
+        await proxy.start()
+        try:
+            channel: Any
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{proxy.port}") as channel:
+                ask = channel.unary_unary("/acme.Models/Ask")
+                async with asyncio.timeout(20):
+                    while not seen or seen[-1]:
+                        assert await ask(b"x") == b"x"
+                assert await channel.unary_unary("/acme.Other/Ask")(b"y") == b"y"
+            assert seen[0] is True
+        finally:
+            await proxy.close()
+        versions = [call.method.split(".")[2] for call in backend.calls if "reflection" in call.method]
+        assert versions[:2] == ["v1", "v1alpha"]
+        assert "v1" not in versions[1:]
+
+
+class Watching(grpc.aio.ServerInterceptor):
+    """Sees whether handlers take a stream of requests."""
+
+    def __init__(self, seen: list[Any]) -> None:
+        self._seen = seen
+
+    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        handler = await continuation(handler_call_details)
+        self._seen.append(handler.request_streaming)
+        return handler
+
+
+async def test_health_of_the_proxy_is_its_own_and_all_other_health_the_live_servers() -> None:
+    asked: list[bytes] = []
+
+    async def health(request: bytes, context: Any) -> bytes:
+        asked.append(request)
+        return b"\x08\x02"
+
+    async def watched(request: bytes, context: Any) -> AsyncIterator[bytes]:
+        yield b"\x08\x03"
+
+    ours = bytes([0x0A, len(SERVICE)]) + SERVICE.encode()
+    check = Own("Check", grpc.unary_unary_rpc_method_handler(health))
+    watch = Own("Watch", grpc.unary_stream_rpc_method_handler(watched))
+    async with proxied(check, watch) as (channel, proxy):
+        assert await channel.unary_unary("/grpc.health.v1.Health/Check")(ours) == b"\x08\x01"
+        assert await channel.unary_unary("/grpc.health.v1.Health/Check")(b"") == b"\x08\x02"
+        assert asked == [b""]
+        watching = channel.unary_stream("/grpc.health.v1.Health/Watch")(ours)
+        assert await watching.read() == b"\x08\x01"
+        assert [one async for one in channel.unary_stream("/grpc.health.v1.Health/Watch")(b"")] == [b"\x08\x03"]
+        draining = asyncio.ensure_future(proxy.drain(5))
+        assert await watching.read() == b"\x08\x02"
+        assert await watching.read() is grpc.aio.EOF
+        await draining
+
+
+async def test_a_drain_lets_calls_in_flight_end_and_takes_no_new_ones() -> None:
+    go_on, begun = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: bytes, context: Any) -> bytes:
+        begun.set()
+        await go_on.wait()
+        return b"done"
+
+    async with proxied(Own("Ask", grpc.unary_unary_rpc_method_handler(slow)), methods={"*": "unary_unary"}) as (
+        channel,
+        proxy,
+    ):
+        call = channel.unary_unary("/acme.Models/Ask")(b"")
+        await begun.wait()
+        draining = asyncio.ensure_future(proxy.drain(20))
+        await asyncio.sleep(0)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await channel.unary_unary("/acme.Models/Ask")(b"", timeout=5)
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        go_on.set()
+        assert await call == b"done"
+        await draining
+
+
+async def test_a_port_that_somebody_listens_on_is_refused() -> None:
+    async with proxied() as (_, proxy):
+        again = Proxy(ProxySettings.model_validate({**UNUSED, "listen": f"127.0.0.1:{proxy.port}"}))
+        with pytest.raises(StartError, match=r"proxy\.listen: "):
+            await again.start()
+        await again.close()
+
+
+async def test_a_live_server_that_is_not_there_is_unavailable_and_nothing_else() -> None:
+    proxy = Proxy(ProxySettings.model_validate(UNUSED))
+    await proxy.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{proxy.port}") as channel:
+            for arity in ("unary_unary", "unary_stream"):
+                call = getattr(channel, arity)(f"/acme.Models/{arity}")(b"", timeout=10)
+                assert await call.code() is grpc.StatusCode.UNAVAILABLE
+    finally:
+        await proxy.close()
+
+
+async def test_a_slow_reader_holds_the_live_server_back() -> None:
+    sent = 0
+
+    async def flood(request: bytes, context: Any) -> AsyncIterator[bytes]:
+        nonlocal sent
+        for _ in range(2000):
+            yield b"x" * 100_000
+            sent += 1
+
+    handler = Own("Listen", grpc.unary_stream_rpc_method_handler(flood))
+    async with proxied(handler, methods={"*": "unary_stream"}) as (channel, _):
+        call = channel.unary_stream("/acme.Models/Listen")(b"")
+        assert len(await call.read()) == 100_000
+        await quiet(lambda: sent)
+        # 200 MB are on offer: what is on its way is some windows' worth.
+        assert sent < 200
+        left = 0
+        while await call.read() is not grpc.aio.EOF:
+            left += 1
+        assert left == 1999
+
+
+async def test_a_slow_live_server_holds_the_client_back() -> None:
+    go_on = threading.Event()
+    written = 0
+
+    async def slow(requests: AsyncIterator[bytes], context: Any) -> bytes:
+        await asyncio.to_thread(go_on.wait)
+        return str(sum([1 async for _ in requests])).encode()
+
+    handler = Own("Tell", grpc.stream_unary_rpc_method_handler(slow))
+    async with proxied(handler, methods={"*": "stream_unary"}) as (channel, _):
+        call = channel.stream_unary("/acme.Models/Tell")()
+
+        async def write() -> None:
+            nonlocal written
+            for _ in range(1000):
+                await call.write(b"x" * 100_000)
+                written += 1
+            await call.done_writing()
+
+        writing = asyncio.create_task(write())
+        await quiet(lambda: written)
+        assert written < 200
+        go_on.set()
+        await writing
+        assert await call == b"1000"

@@ -1,0 +1,121 @@
+"""TLS on both sides of the proxy: towards clients, who may have to show a certificate, and towards the live server."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+
+from shadowmesh.errors import StartError
+from shadowmesh.proxy.server import Proxy
+from shadowmesh.proxy.settings import ProxySettings
+
+FILES = Path(__file__).parents[1] / "support" / "tls"
+OURS = {"certificate": str(FILES / "server.pem"), "key": str(FILES / "server.key")}
+ROOTS = str(FILES / "roots.pem")
+NAME = "model.internal"
+"""Whom the certificates name."""
+METHOD = "/acme.Models/Ask"
+
+
+def file(name: str) -> bytes:
+    return (FILES / name).read_bytes()
+
+
+async def echo(request: bytes, context: Any) -> bytes:
+    return request
+
+
+@asynccontextmanager
+async def live_with_tls() -> AsyncIterator[str]:
+    """Run a server that wants TLS and a certificate of its clients."""
+    server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
+    handlers: dict[str, Any] = {"Ask": grpc.unary_unary_rpc_method_handler(echo)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("acme.Models", handlers),))
+    credentials = grpc.ssl_server_credentials(
+        [(file("server.key"), file("server.pem"))], root_certificates=file("roots.pem"), require_client_auth=True
+    )
+    port = server.add_secure_port("127.0.0.1:0", credentials)
+    await server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        await server.stop(0)
+
+
+@asynccontextmanager
+async def proxied(address: str, **settings: Any) -> AsyncIterator[Proxy]:
+    tls = {
+        "roots": ROOTS,
+        "server_name": NAME,
+        "certificate": str(FILES / "client.pem"),
+        "key": str(FILES / "client.key"),
+    }
+    live = {"address": address, "tls": tls}
+    values = {"listen": "127.0.0.1:0", "live": live, "methods": {"*": "unary_unary"}, **settings}
+    proxy = Proxy(ProxySettings.model_validate(values))
+    await proxy.start()
+    try:
+        yield proxy
+    finally:
+        await proxy.close()
+
+
+async def ask(proxy: Proxy, *, certificate: bool) -> bytes:
+    shown = (file("client.key"), file("client.pem")) if certificate else (None, None)
+    credentials = grpc.ssl_channel_credentials(file("roots.pem"), *shown)
+    channel: Any
+    options = (("grpc.ssl_target_name_override", NAME),)
+    async with grpc.aio.secure_channel(f"127.0.0.1:{proxy.port}", credentials, options=options) as channel:
+        answer: bytes = await channel.unary_unary(METHOD)(b"hello", timeout=10)
+    return answer
+
+
+async def shown(proxy: Proxy) -> bytes:
+    """Return the certificate that the proxy shows to whoever connects now."""
+    text = await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", proxy.port))
+    return text.encode()
+
+
+async def test_both_sides_may_want_tls_and_certificates() -> None:
+    async with live_with_tls() as address, proxied(address, tls=OURS | {"client_roots": ROOTS}) as proxy:
+        assert await ask(proxy, certificate=True) == b"hello"
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await ask(proxy, certificate=False)
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_certificate_that_is_renewed_is_used_without_a_restart(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "tls.pem", tmp_path / "tls.key"
+    shutil.copy(FILES / "client.pem", certificate)
+    shutil.copy(FILES / "client.key", key)
+    tls = {"certificate": str(certificate), "key": str(key)}
+    async with live_with_tls() as address, proxied(address, tls=tls) as proxy:
+        assert await shown(proxy) == file("client.pem")
+        shutil.copy(FILES / "server.pem", certificate)
+        shutil.copy(FILES / "server.key", key)
+        assert proxy.tls is not None
+        proxy.tls.refresh()
+        assert await shown(proxy) == file("server.pem")
+        assert await ask(proxy, certificate=False) == b"hello"
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"tls": OURS | {"key": "/no/such"}}, r"proxy\.tls\.key: /no/such: No such file"),
+        ({"live": {"address": "a:1", "tls": {"roots": "/no/such"}}}, r"tls\.roots: "),
+    ],
+)
+async def test_a_file_that_cannot_be_used_stops_the_start(settings: dict[str, Any], problem: str) -> None:
+    values = {"listen": "127.0.0.1:0", "live": {"address": "127.0.0.1:1"}, **settings}
+    with pytest.raises(StartError, match=problem):
+        await Proxy(ProxySettings.model_validate(values)).start()
