@@ -1,0 +1,36 @@
+"""
+Loaded by Python before the program, from ``PYTHONPATH``; see ``shadowmesh.instrument``.
+
+It hides whatever ``sitecustomize`` the program has otherwise, so that one is loaded afterwards.
+"""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+
+def _mirror() -> None:
+    try:
+        import_module("shadowmesh.instrument.hook").install()
+    except Exception as error:  # noqa: BLE001  # whatever it is, the program is not to fall by it
+        print(f"shadowmesh: nothing is mirrored: {error}", file=sys.stderr)  # noqa: T201
+
+
+def _next() -> None:
+    """Load what we hide."""
+    ours = str(Path(__file__).parent)
+    path, known = sys.path[:], sys.modules.pop(__name__, None)
+    sys.path[:] = [part for part in path if part != ours]
+    try:
+        import_module("sitecustomize")
+    except ModuleNotFoundError:
+        if known is not None:
+            sys.modules[__name__] = known
+    finally:
+        # As it was, for the children that are started with this path.
+        sys.path[:] = path
+
+
+if __name__ == "sitecustomize":
+    _next()
+    _mirror()

@@ -1,0 +1,99 @@
+"""
+Programs that know nothing of ShadowMesh, run by the tests: ``python programs.py NAME``.
+
+Each builds a server with one method, says its port, and serves until its standard input ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import subprocess
+import sys
+from concurrent import futures
+from typing import Any
+
+
+def handlers(behaviour: Any) -> Any:
+    import grpc
+
+    return grpc.method_handlers_generic_handler("acme.Models", {"Ask": grpc.unary_unary_rpc_method_handler(behaviour)})
+
+
+def synchronous() -> None:
+    import grpc
+
+    server = grpc.server(futures.ThreadPoolExecutor(4))
+    server.add_generic_rpc_handlers((handlers(lambda request, context: request),))
+    say(server.add_insecure_port("127.0.0.1:0"))
+    server.start()
+    sys.stdin.read()
+    server.stop(0).wait()
+
+
+def asynchronous() -> None:
+    from grpc import aio
+
+    async def ask(request: bytes, context: Any) -> bytes:
+        return request
+
+    async def serve() -> None:
+        server = aio.server(None, [handlers(ask)], ())
+        say(server.add_insecure_port("127.0.0.1:0"))
+        await server.start()
+        await asyncio.to_thread(sys.stdin.read)
+        await server.stop(0)
+
+    asyncio.run(serve())
+
+
+def child() -> None:
+    subprocess.run([sys.executable, __file__, "asynchronous"], check=True)
+
+
+def forked() -> None:
+    if os.fork() == 0:
+        synchronous()
+        sys.stdout.flush()
+        os._exit(0)
+    os.wait()
+
+
+def spawned() -> None:
+    process = multiprocessing.get_context("spawn").Process(target=without_input)
+    process.start()
+    sys.stdin.read()
+    process.terminate()
+    process.join()
+
+
+def without_input() -> None:
+    import grpc
+
+    server = grpc.server(futures.ThreadPoolExecutor(4))
+    server.add_generic_rpc_handlers((handlers(lambda request, context: request),))
+    say(server.add_insecure_port("127.0.0.1:0"))
+    server.start()
+    server.wait_for_termination()
+
+
+def customized() -> None:
+    """Has a ``sitecustomize`` of its own, which must have run."""
+    assert os.environ["CUSTOMIZED"] == "yes"
+    synchronous()
+
+
+def without_grpc() -> None:
+    assert "grpc" not in sys.modules
+    assert not [name for name in sys.modules if name.startswith(("pydantic", "opentelemetry", "numpy"))]
+    sys.stdout.write("nothing\n")
+
+
+def say(port: int) -> None:
+    sys.stdout.write(f"port {port}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]]()

@@ -1,0 +1,121 @@
+"""``shadowmesh instrument``: programs that know nothing of us are mirrored, and nothing we do can break them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from support.collector import collector
+
+from shadowmesh.names import Role
+from shadowmesh.testing import Backend, SpanSink
+
+PROGRAM = [sys.executable, str(Path(__file__).with_name("programs.py"))]
+
+
+def echo(call: Any, requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
+    yield next(requests)
+
+
+def written(directory: Path, shadow: str, otlp: str, **more: Any) -> Path:
+    file = directory / "shadowmesh.yaml"
+    one = {"name": "x", "methods": ["*"], "targets": [{"name": "candidate", "address": shadow}]}
+    file.write_text(json.dumps({"experiments": [one], "telemetry": {"otlp": {"endpoint": f"http://{otlp}"}}, **more}))
+    return file
+
+
+@contextmanager
+def instrumented(file: Path, name: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run a program until the end of the block; gives the address it says."""
+    command = ["shadowmesh", "instrument", "--config", str(file), "--", *PROGRAM, name]
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**_clean(), **environment},
+    )
+    try:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        assert said.startswith("port "), said + (process.stderr.read() if process.stderr else "")
+        yield process, f"127.0.0.1:{said.split()[1]}"
+    finally:
+        # Its children have the same standard input, and end with it.
+        if process.returncode is None:
+            process.communicate("", timeout=60)
+
+
+def _clean() -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "PYTHONPATH"))}
+
+
+def ask(address: str) -> bytes:
+    with grpc.insecure_channel(address) as channel:
+        call: Any = channel.unary_unary("/acme.Models/Ask")
+        answer: bytes = call(b"hello", timeout=30)
+    return answer
+
+
+@pytest.mark.parametrize("program", ["synchronous", "asynchronous", "child", "forked", "spawned"])
+def test_every_server_a_program_builds_is_mirrored_in_its_child_processes_too(tmp_path: Path, program: str) -> None:
+    sink = SpanSink()
+    with Backend(echo) as backend, collector(sink) as otlp:
+        with instrumented(written(tmp_path, backend.address, otlp), program) as (_, address):
+            assert ask(address) == b"hello"
+            legs = sink.wait_for_legs(2)
+        assert {leg.role for leg in legs} == {Role.LIVE, Role.SHADOW}
+        assert {leg.status for leg in legs} == {"OK"}
+        assert backend.calls[0].requests == [b"hello"]
+
+
+def test_a_program_keeps_the_sitecustomize_it_has(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import os\nos.environ['CUSTOMIZED'] = 'yes'\n")
+    sink = SpanSink()
+    with Backend(echo) as backend, collector(sink) as otlp:
+        file = written(tmp_path, backend.address, otlp)
+        with instrumented(file, "customized", PYTHONPATH=str(tmp_path)) as (_, address):
+            assert ask(address) == b"hello"
+            assert len(sink.wait_for_legs(2)) == 2
+
+
+def test_a_program_without_grpc_loads_nothing_heavy(tmp_path: Path) -> None:
+    file = written(tmp_path, "127.0.0.1:1", "127.0.0.1:1")
+    done = run(file, "without_grpc")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "nothing\n", "")
+
+
+def test_a_configuration_that_breaks_after_the_start_is_one_line_and_the_program_runs_on(tmp_path: Path) -> None:
+    file = written(tmp_path, "127.0.0.1:1", "127.0.0.1:1", mirror={"carrier": "loop"})
+    with instrumented(file, "synchronous") as (process, address):
+        assert ask(address) == b"hello"
+        _, said = process.communicate("")
+    assert process.returncode == 0
+    assert said.splitlines()[0] == (
+        "shadowmesh: nothing is mirrored: the carrier loop serves grpc.aio servers only: set mirror.carrier to thread"
+    )
+
+
+def test_what_is_wrong_before_the_start_is_one_line_and_a_code(tmp_path: Path) -> None:
+    file = written(tmp_path, "127.0.0.1:1", "127.0.0.1:1")
+    done = run(file, command=["no-such-program-anywhere"])
+    assert (done.returncode, done.stderr) == (69, "shadowmesh: no-such-program-anywhere: no such program\n")
+    file.write_text("experiments: 7")
+    done = run(file, "without_grpc")
+    assert done.returncode == 64
+    assert done.stderr.startswith(f"shadowmesh: {file}: experiments: ")
+
+
+def run(file: Path, name: str = "", *, command: list[str] | None = None) -> subprocess.CompletedProcess[str]:
+    program = [*PROGRAM, name] if command is None else command
+    line = [sys.executable, "-m", "shadowmesh", "instrument", "--config", str(file), "--", *program]
+    return subprocess.run(line, check=False, capture_output=True, text=True, timeout=60, env=_clean())
