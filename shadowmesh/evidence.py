@@ -24,8 +24,8 @@ Side = Literal[1, -1]
 
 _BETS = 24
 _SMALLEST, _LARGEST = 0.004, 0.95
-# Shares of the largest bet that cannot ruin; a geometric grid, so that weak and strong effects find one that suits.
-_SHARES = tuple(_SMALLEST * (_LARGEST / _SMALLEST) ** (place / (_BETS - 1)) for place in range(_BETS))
+SHARES = tuple(_SMALLEST * (_LARGEST / _SMALLEST) ** (place / (_BETS - 1)) for place in range(_BETS))
+"""Shares of the largest bet that cannot ruin; a geometric grid, so that weak and strong effects find one that suits."""
 # A billionth of the range: far below what any count can tell.
 _HALVINGS = 30
 
@@ -52,7 +52,7 @@ class MeanEvidence:
             raise ValueError(f"a mean of {null_mean} is not possible for these values")
         gains = [side * (value - null_mean) for value in values]
         ruin = -min(gains)
-        self._rows = tuple(tuple(_log_factor(share, gain, ruin) for gain in gains) for share in _SHARES)
+        self._rows = tuple(tuple(_log_factor(share, gain, ruin) for gain in gains) for share in SHARES)
 
     def log_evidence(self, counts: Sequence[int]) -> float:
         """

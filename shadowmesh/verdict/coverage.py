@@ -1,0 +1,133 @@
+"""Whether enough was seen: of pairs, of time, and of what should have been sampled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, inf
+
+import numpy as np
+
+from shadowmesh.evidence import log_threshold
+from shadowmesh.verdict import legs
+from shadowmesh.verdict.bets import evidence
+from shadowmesh.verdict.facts import State
+from shadowmesh.verdict.ledger import MINUTE_NS, Ledger
+from shadowmesh.verdict.means import minutes
+from shadowmesh.verdict.records import Finding, Gate, Reason, Result
+from shadowmesh.verdict.settings import CoverageSettings
+
+_LATELY: int = 30
+"""Minutes that tell the present pace."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleRatio:
+    """What the funnel says: of ``eligible`` exchanges so many were ``sampled``; ``rate`` is what was configured."""
+
+    eligible: int
+    sampled: int
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How many pairs were ``compared``, having two known ends, and the shares of all that were shed and lost."""
+
+    compared: int
+    blocks: int
+    shed: float
+    lost: float
+    skipped: float
+    """The share of all sampled exchanges that no shadow was meant to get, and of which nothing is known."""
+    stopped: float
+    """The share of the compared exchanges whose client left."""
+
+
+def covered(ledger: Ledger) -> Coverage:
+    """Return what a ledger covers."""
+    states, pairs = ledger.tally("states").items()
+    live, shadow = np.divmod(states, legs.STATES)
+    compared, assumed = legs.compared(states), legs.assumed(states)
+    shed = assumed & ((live == State.SHED) | (shadow == State.SHED))
+    total = max(1, int(pairs[compared | assumed].sum()))
+    seen = max(1, int(pairs.sum()))
+    skipped = (live == State.SKIPPED) | (shadow == State.SKIPPED)
+    return Coverage(
+        compared=int(pairs[compared].sum()),
+        blocks=minutes(ledger),
+        shed=float(pairs[shed].sum()) / total,
+        lost=float(pairs[assumed & ~shed].sum()) / total,
+        skipped=float(pairs[skipped].sum()) / seen,
+        stopped=float(pairs[compared & (live == State.STOPPED)].sum()) / max(1, int(pairs[compared].sum())),
+    )
+
+
+def pace(ledger: Ledger, now_ns: int) -> float:
+    """Return the compared pairs per second of the last half hour with any; 0 where that is long past or too short."""
+    keys, pairs = ledger.tally("minutes").items()
+    if not len(keys) or now_ns - ledger.last_ns > 2 * _LATELY * 60 * 1_000_000_000:
+        return 0.0
+    last = ledger.last_ns // MINUTE_NS
+    first = max(ledger.first_ns // MINUTE_NS, last - _LATELY + 1)
+    return float(pairs[(keys >= first) & (keys <= last)].sum()) / (60.0 * (last - first + 1))
+
+
+def coverage(found: Coverage, settings: CoverageSettings, pairs_per_second: float) -> Finding:
+    """Ask for more than ``pairs`` compared pairs in ``min_blocks`` minutes with little held back. It never fails."""
+    pairs_left = max(0, settings.pairs + 1 - found.compared)
+    blocks_left = max(0, settings.min_blocks - found.blocks)
+    too_much = found.shed > settings.shed
+    if not found.compared:
+        reason, detail = Reason.NO_EVIDENCE, "no exchange was compared"
+    elif pairs_left:
+        reason, detail = Reason.MORE_PAIRS, f"{found.compared:,} of more than {settings.pairs:,} compared exchanges"
+    elif blocks_left:
+        reason, detail = Reason.MORE_BLOCKS, f"{found.blocks:,} of {settings.min_blocks:,} dispatch minutes seen"
+    elif too_much:
+        reason, detail = Reason.TOO_MUCH_SHED, f"{found.shed:.1%} of the exchanges were held back or cut"
+    else:
+        reason, detail = Reason.SHOWN, "shown"
+    result = Result.PASS if reason is Reason.SHOWN else Result.NOT_YET
+    seconds = max(pairs_left / pairs_per_second, blocks_left * 60.0) if pairs_per_second else None
+    waiting = reason in (Reason.MORE_PAIRS, Reason.MORE_BLOCKS)
+    return Finding(
+        name="coverage",
+        gate=Gate.CRITERION,
+        result=result,
+        reason=reason,
+        detail=detail,
+        unit="{pair}",
+        estimate=float(found.compared),
+        limit=float(settings.pairs),
+        pairs=found.compared,
+        missing=found.shed + found.lost,
+        blocks=found.blocks,
+        eta_pairs=ceil(pairs_left) if waiting else 0 if result is Result.PASS else None,
+        eta_seconds=seconds if waiting else 0.0 if result is Result.PASS else None,
+    )
+
+
+def sample_ratio(counts: SampleRatio, alpha: float) -> Finding:
+    """Ask whether as many exchanges were sampled as configured; a mismatch means that what is seen was chosen."""
+    values = np.array([0.0, 1.0])
+    tally = np.array([max(0, counts.eligible - counts.sampled), counts.sampled])
+    if counts.rate in (0.0, 1.0):
+        against = 0.0 if counts.sampled == round(counts.eligible * counts.rate) else inf
+    else:
+        against = max(
+            evidence(values, tally, counts.rate, side=1).log, evidence(values, tally, counts.rate, side=-1).log
+        )
+    differs = against >= log_threshold(alpha / 2)
+    seen = counts.sampled / counts.eligible if counts.eligible else None
+    return Finding(
+        name="sample_ratio",
+        gate=Gate.CRITERION,
+        result=Result.NOT_YET if differs else Result.PASS,
+        reason=Reason.SAMPLE_RATIO if differs else Reason.SHOWN,
+        detail=f"{seen:.2%} sampled instead of {counts.rate:.2%}" if differs and seen is not None else "as configured",
+        estimate=seen,
+        limit=counts.rate,
+        evidence_against=against,
+        threshold_against=log_threshold(alpha / 2),
+        pairs=counts.eligible,
+    )

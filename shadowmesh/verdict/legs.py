@@ -1,0 +1,96 @@
+"""
+What a leg that did not end well still says: an interval for its latency and for its error, never a gap.
+
+Dropping time-outs flatters the slow (2.1 % of them hid 11 % of a P95 ratio in a simulation), and so does a candidate
+that fails fast. So every leg has a least and a greatest value, and each test takes the one that is worse for what it
+wants to show: PASS the live leg low and the shadow high, FAIL the other way round.
+
+A call whose client left says nothing of latency. Its length is the client's choice, made by the live answer alone, so
+to leave such calls out is to speak of those whose clients stayed, and helps neither leg. Taken as a live leg of at
+least that length and a shadow of any, 3 % of them would keep every P95 open for ever.
+
+Of a leg that failed by itself the latency has a code of its own. PASS takes it as it takes everything unknown. FAIL
+leaves the pair out, and so speaks of the exchanges that both have answered: a leg that failed is not a slow one, and
+taken as a live leg of any length one failure in a hundred hides a P95 that is 1.3 times as long. Whoever fails fast
+instead of answering slowly escapes that FAIL, but neither the criterion of errors nor the pessimism of PASS.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from shadowmesh.verdict import bins
+from shadowmesh.verdict.bins import Codes
+from shadowmesh.verdict.facts import Floats, Ints, LegColumns, Mask, State
+
+STATES: Final = len(State)
+# Looking up a member of an enumeration takes as long as comparing a thousand legs with it.
+_OK, _FAILED, _TIMED_OUT = int(State.OK), int(State.FAILED), int(State.TIMED_OUT)
+_STOPPED = int(State.STOPPED)
+
+# By state. Whoever was stopped with its client had not failed until then; whoever was never seen may have.
+_FEWEST_ERRORS: Final = np.array([0, 1, 1, 0, 0, 0, 0])
+_MOST_ERRORS: Final = np.array([0, 1, 1, 0, 1, 1, 0])
+
+_KNOWN: Final = np.array([True, True, True, True, False, False, False])
+_ENDED_EARLY: Final = np.array([False, False, True, True, False, False, False])
+
+
+def more_errors(states: Ints) -> tuple[Ints, Ints]:
+    """
+    Return by how much the shadow's errors exceed live's: at most (for PASS) and at least (for FAIL); -1, 0 or 1.
+
+    Args:
+        states: ``live * STATES + shadow``.
+    """
+    live, shadow = np.divmod(states, STATES)
+    return _MOST_ERRORS[shadow] - _FEWEST_ERRORS[live], _FEWEST_ERRORS[shadow] - _MOST_ERRORS[live]
+
+
+def compared(states: Ints) -> Mask:
+    """Return whether it is known of both legs how they ended."""
+    live, shadow = np.divmod(states, STATES)
+    known: Mask = _KNOWN[live] & _KNOWN[shadow]
+    return known
+
+
+def assumed(states: Ints) -> Mask:
+    """Return whether one of the legs was shed or never seen, so that its errors are assumed."""
+    live, shadow = np.divmod(states, STATES)
+    missing: Mask = ~(_KNOWN[live] & _KNOWN[shadow]) & (live != State.SKIPPED) & (shadow != State.SKIPPED)
+    return missing
+
+
+def latency_codes(live: LegColumns, shadow: LegColumns, measure: str) -> tuple[Mask, Codes, Codes]:
+    """
+    Return which pairs say something of the measure, and for those what is known of both legs.
+
+    A pair says nothing of a stream's figures when a live leg that ended well has none: it is no stream, or too short.
+    Where live has one, a shadow that ended well without any has lost it, or answering nothing would be the quickest
+    answer. The duration of a leg that ended well and has none is lost too. So is that of a live leg that timed out,
+    since its deadline is its caller's and no measure of the model.
+    """
+    live_seconds, shadow_seconds = getattr(live, measure), getattr(shadow, measure)
+    asked = live.state != _STOPPED
+    if measure != "duration":
+        figure = ~np.isnan(live_seconds)
+        asked &= figure | (live.state != _OK)
+        asked &= figure | (shadow.state != _OK) | ~np.isnan(shadow_seconds)
+    if not asked.all():
+        live, shadow = live.where(asked), shadow.where(asked)
+        live_seconds, shadow_seconds = live_seconds[asked], shadow_seconds[asked]
+    live_codes = _codes(live, live_seconds)
+    live_codes[live.state == _TIMED_OUT] = bins.LOST
+    return asked, live_codes, _codes(shadow, shadow_seconds)
+
+
+def _codes(leg: LegColumns, seconds: Floats) -> Codes:
+    unknown = np.isnan(seconds)
+    codes = bins.bins_of(np.where(unknown, 1.0, seconds))
+    early = _ENDED_EARLY[leg.state]
+    codes[early] = bins.at_least(codes[early])
+    codes[unknown | ~(early | (leg.state == _OK))] = bins.LOST
+    codes[leg.state == _FAILED] = bins.FAILED
+    return codes

@@ -1,0 +1,8 @@
+"""All rows of the table, in its order."""
+
+from __future__ import annotations
+
+from sim import burst_rows, means_rows, quantile_rows, whole_rows
+from sim.plan import Simulation
+
+ROWS: tuple[Simulation, ...] = (*means_rows.ROWS, *quantile_rows.ROWS, *burst_rows.ROWS, *whole_rows.ROWS)
