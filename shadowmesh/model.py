@@ -158,22 +158,8 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Divergence:
-    """
-    Where two texts begin to differ: ``at`` is the number of characters (code points) that are the same before that,
-    and ``share`` what part of the shorter text they are, 0 to 1.
-    """
-
-    at: int
-    share: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """
-    What a pair shows. ``None`` means "cannot be compared", never "equal"; of ``divergence`` also "none was seen", which
-    the check of the output tells apart.
-    """
+    """What a pair shows. ``None`` means "cannot be compared", never "equal"."""
 
     outcome: str
     duration: Change | None = None
@@ -188,4 +174,3 @@ class Comparison:
     cost: Change | None = None
     currency: str | None = None
     matches: dict[str, bool | None] = field(default_factory=dict)
-    divergence: Divergence | None = None

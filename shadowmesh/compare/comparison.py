@@ -5,8 +5,7 @@ Three rules keep a candidate from looking better than it is:
 
 1. A shadow that failed with a known status is a result: the pair is matched and its status check mismatches.
 2. Nothing is measured on a failure. Changes need both legs to have succeeded and to be complete, because a
-   call that fails at once is quick, short and cheap. Outputs are compared all the same: where they begin to differ is
-   true however they end.
+   call that fails at once is quick, short and cheap.
 3. What one side does not say is unknown. It is never equal and never 0.
 """
 
@@ -14,7 +13,6 @@ from __future__ import annotations
 
 import math
 
-from shadowmesh.compare.divergence import Output, outputs_match
 from shadowmesh.compare.pace import pace_of
 from shadowmesh.model import Change, Comparison, Leg, Pair
 from shadowmesh.names import CallEnd, Check, Outcome
@@ -27,14 +25,8 @@ _Shape = tuple[Change | None, Change | None, Change | None, Change | None, Chang
 _NO_SHAPE: _Shape = (None, None, None, None, None)
 
 
-def compare(pair: Pair, *, outputs: tuple[Output, Output] | None = None) -> Comparison:
-    """
-    Return what the pair shows; never raises.
-
-    Args:
-        outputs: of the live and of the shadow leg, where they were captured; else the digests of the legs tell whether
-            they are equal.
-    """
+def compare(pair: Pair) -> Comparison:
+    """Return what the pair shows; never raises."""
     live, shadow = pair.live, pair.shadow
     if shadow is None:
         return Comparison(outcome=Outcome.LIVE_ONLY)
@@ -43,13 +35,8 @@ def compare(pair: Pair, *, outputs: tuple[Output, Output] | None = None) -> Comp
     if not (_conclusive(live) and _conclusive(shadow)):
         return Comparison(outcome=Outcome.NOT_COMPARABLE, matches=dict.fromkeys(Check, None))
     matches = _matches(live, shadow)
-    divergence = None
-    if outputs is not None:
-        equal, divergence = outputs_match(*outputs)
-        if equal is not None:
-            matches[Check.OUTPUT_EXACT] = equal
     if not (succeeded(live) and succeeded(shadow)):
-        return Comparison(outcome=Outcome.MATCHED, matches=matches, divergence=divergence)
+        return Comparison(outcome=Outcome.MATCHED, matches=matches)
     cost, currency = _cost(live, shadow)
     per_token, rate, p95, longest, stalls = _stream(live, shadow)
     return Comparison(
@@ -66,7 +53,6 @@ def compare(pair: Pair, *, outputs: tuple[Output, Output] | None = None) -> Comp
         cost=cost,
         currency=currency,
         matches=matches,
-        divergence=divergence,
     )
 
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from shadowmesh.model import Divergence
+
+class Divergence(NamedTuple):
+    """
+    Where two texts begin to differ: ``at`` is the number of characters (code points) that are the same before that,
+    and ``share`` what part of the shorter text they are, 0 to 1.
+    """
+
+    at: int
+    share: float
 
 
 class Output(NamedTuple):
@@ -27,8 +36,13 @@ def output_of(messages: Iterable[Mapping[str, Any]], *, whole: bool) -> Output:
     said = []
     for message in messages:
         for part in message["parts"]:
-            said += [part[key] for key in ("content", "name", "arguments") if key in part]
+            said += [_written(part[key]) for key in ("content", "name", "arguments") if key in part]
     return Output("\n".join(said), whole)
+
+
+def _written(value: Any) -> str:
+    """Return what may be text or any JSON, such as the arguments of a call, always in the same way."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
 def first_divergence(one: str, other: str) -> Divergence | None:

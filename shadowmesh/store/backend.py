@@ -17,6 +17,8 @@ class Backend(ABC):
 
     place: str
     """Its URL without secrets, for people."""
+    why_empty: str = ""
+    """Why one may be without tables that had some, for people; a clause with what parts it from those before."""
     driver_errors: tuple[type[Exception], ...] = ()
     """What its driver raises where SQLAlchemy is not between."""
     insert: Callable[[Table], Any]

@@ -4,7 +4,10 @@ A pair as a document for people and judges: the shape ``shadowmesh.pair/1``.
 Keys may be added within a version; one that goes or changes its meaning makes version 2. Every key is always there, and
 ``null`` is what is unknown: never 0. Durations are seconds, tokens and messages are counts, a duration is without the
 time a slow client stalled our writes. ``changes`` are shadow less live (``delta``) and shadow over live (``ratio``) of
-what both sides say, ``matches`` is what is equal. A leg that never came is ``null``.
+what both sides say, ``matches`` is what is equal. A leg that never came is ``null``. ``similarity``, ``divergence`` and
+``guards`` are what captured texts showed, which are compared some minutes after the pair; so is ``output_exact`` where
+no digests tell. A guard says what is wrong with the text of either side; on the live one it is ``null`` where the guard
+compares the two.
 
 As JSON, times of day are RFC 3339 in UTC with nanoseconds, and captured text is what the GenAI conventions make of it:
 lists of messages. Parquet has timestamps, and the lists as JSON text.
@@ -12,10 +15,12 @@ lists of messages. Parquet has timestamps, and the lists as JSON text.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from typing import Any, Literal, NamedTuple
 
+from shadowmesh.compare.texts import TextComparison
 from shadowmesh.model import Change, Comparison, Fields, Leg
 from shadowmesh.names import Check, Role
 from shadowmesh.store.records import Content, StoredPair
@@ -68,7 +73,9 @@ PAIR = (
     *_keys("text", "method", "operation", "outcome"),
     *_keys("time", "dispatched_at", "stored_at"),
     Key("matches", _keys("bool", *(check.value for check in Check))),
+    *_keys("float", "similarity"),
     Key("divergence", (*_keys("int", "at"), *_keys("float", "share"))),
+    *_keys("json", "guards"),
     Key("changes", tuple(Key(name, _keys("float", "delta", "ratio")) for name in CHANGES)),
     *_keys("text", "currency"),
     Key("live", _LEG),
@@ -81,6 +88,8 @@ CONTENT = Key("content", (Key("live", _SAID), Key("shadow", _SAID)))
 """The key that a document has beside them when captured text was asked for."""
 
 Contents = Mapping[tuple[str, str, str, str], Content]
+Texts = Mapping[tuple[str, str, str], TextComparison]
+"""By experiment, pair id and target."""
 
 
 class Dialect(NamedTuple):
@@ -90,11 +99,12 @@ class Dialect(NamedTuple):
     json: Callable[[str], Any]
 
 
-def document(stored: StoredPair, dialect: Dialect, *, contents: Contents | None = None) -> dict[str, Any]:
+def document(stored: StoredPair, dialect: Dialect, *, texts: Texts, contents: Contents | None = None) -> dict[str, Any]:
     """
     Return the document of a pair.
 
     Args:
+        texts: what captured texts of this and other pairs showed.
         contents: captured text of this and other pairs, where it was asked for.
     """
     pair, comparison = stored.record
@@ -102,6 +112,10 @@ def document(stored: StoredPair, dialect: Dialect, *, contents: Contents | None 
     first = live or shadow
     if first is None:
         raise ValueError("a pair without legs")
+    shown = texts.get((first.experiment, pair.pair_id, pair.target), TextComparison())
+    matches = {check.value: comparison.matches.get(check) for check in Check}
+    if matches[Check.OUTPUT_EXACT] is None:
+        matches[Check.OUTPUT_EXACT] = shown.equal
     said = {
         "schema": SCHEMA,
         "experiment": first.experiment,
@@ -115,8 +129,8 @@ def document(stored: StoredPair, dialect: Dialect, *, contents: Contents | None 
         "outcome": str(comparison.outcome),
         "dispatched_at": dialect.time(stored.dispatched_ns),
         "stored_at": dialect.time(stored.stored_ns),
-        "matches": {check.value: comparison.matches.get(check) for check in Check},
-        "divergence": None if comparison.divergence is None else asdict(comparison.divergence),
+        "matches": matches,
+        **_texts(shown, dialect),
         "changes": {name: _change(getattr(comparison, name)) for name in CHANGES},
         "currency": comparison.currency,
         "live": _leg(live, dialect),
@@ -128,6 +142,16 @@ def document(stored: StoredPair, dialect: Dialect, *, contents: Contents | None 
             for role, target in ((Role.LIVE, ""), (Role.SHADOW, pair.target))
         }
     return said
+
+
+def _texts(shown: TextComparison, dialect: Dialect) -> dict[str, Any]:
+    at, guards = shown.divergence_at, shown.guards
+    flags = {name: {Role.LIVE.value: live, Role.SHADOW.value: shadow} for name, (live, shadow) in guards.items()}
+    return {
+        "similarity": shown.similarity,
+        "divergence": None if at is None else {"at": at, "share": shown.divergence_share},
+        "guards": dialect.json(json.dumps(flags)) if flags else None,
+    }
 
 
 def _change(change: Change | None) -> dict[str, Any] | None:

@@ -36,7 +36,8 @@ def export(reader: Reader, wanted: PairFilter, file: PairFile, *, with_content: 
     written = 0
     for page in reader.pages(wanted):
         contents = reader.content(page) if with_content else None
-        file.write([document(stored, file.dialect, contents=contents) for stored in page])
+        texts = reader.texts(page)
+        file.write([document(stored, file.dialect, texts=texts, contents=contents) for stored in page])
         written += len(page)
     file.finish()
     return written

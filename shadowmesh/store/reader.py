@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Connection, Select, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, func, select
 
+from shadowmesh.compare.texts import TextComparison
 from shadowmesh.errors import StoreError
 from shadowmesh.store import schema
 from shadowmesh.store.database import Database
 from shadowmesh.store.records import Content, StoredPair
 from shadowmesh.store.rows import WRITTEN, from_row, key_text
-from shadowmesh.store.tables import CONTENT, NUMBER_BITS, PAIRS, PROCESSORS, TRAITS
+from shadowmesh.store.tables import CONTENT, NUMBER_BITS, PAIRS, TRAITS
+from shadowmesh.store.texts import TextsKey, texts_of
 from shadowmesh.store.traits import LegFacts, from_facts
 
 _PAGE = 1000
@@ -56,13 +59,6 @@ class PairFilter:
         return conditions
 
 
-class Place(NamedTuple):
-    """Up to where somebody has read in order of dispatch."""
-
-    dispatched_ns: int
-    id: int
-
-
 class Reader:
     """
     Reads a store, beside whoever writes it.
@@ -94,6 +90,15 @@ class Reader:
         """Close the connections."""
         self._database.close()
 
+    @property
+    def place(self) -> str:
+        """The store's URL without secrets."""
+        return self._database.place
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """See one state of the database inside; see :meth:`Database.reading`."""
+        return self._database.reading()
+
     def pairs(self, wanted: PairFilter) -> Iterator[StoredPair]:
         """Return the pairs that pass, in the order they were stored in by each processor."""
         return (stored for page in self.pages(wanted) for stored in page)
@@ -106,6 +111,10 @@ class Reader:
             yield page
             last = page[-1].id
 
+    def by_id(self, ids: Iterable[int]) -> list[StoredPair]:
+        """Return the pairs with these ids (a page or so) that are there."""
+        return self._page(select(*_COLUMNS).where(PAIRS.c.id.in_(list(ids))))
+
     def stored_by(self, writer: int, *, after: int) -> Iterator[StoredPair]:
         """Return the rows of one processor beyond a number, in the order of their numbers."""
         first, end = writer << NUMBER_BITS | after, writer + 1 << NUMBER_BITS
@@ -113,37 +122,6 @@ class Reader:
         while page := self._page(rows.where(PAIRS.c.id > first)):
             yield from page
             first = page[-1].id
-
-    def committed(
-        self, experiment: str, target: str, *, before_ns: int, after: Place | None = None
-    ) -> Iterator[StoredPair]:
-        """
-        Return the pairs of one target in order of dispatch: what a ledger is made from.
-
-        Args:
-            before_ns: pairs dispatched from here on are not returned; mostly :meth:`watermark`.
-            after: the place of the last pair that was read before.
-        """
-        wanted = PairFilter(experiment=experiment, target=target, until_ns=before_ns)
-        order = (PAIRS.c.dispatched_ns, PAIRS.c.id)
-        rows = select(*_COLUMNS).where(*wanted.conditions()).order_by(*order)
-        place = after or Place(-1, 0)
-        while page := self._page(rows.where(tuple_(*order) > tuple_(*place))):
-            yield from page
-            place = Place(page[-1].dispatched_ns, page[-1].id)
-
-    def watermark(self, *, seen_since_ns: int) -> int | None:
-        """
-        Return before which moment of dispatch no processor stores anything any more; ``None`` if none holds back.
-
-        Args:
-            seen_since_ns: who was not seen since then is gone and is not waited for.
-        """
-        columns = PROCESSORS.c
-        with self._database.reading() as connection:
-            return connection.execute(
-                select(func.min(columns.watermark_ns)).where(columns.last_seen_ns >= seen_since_ns)
-            ).scalar()
 
     def outcomes(self) -> dict[tuple[str, str, str], int]:
         """Return how many pairs there are, by experiment, target and outcome."""
@@ -169,6 +147,11 @@ class Reader:
             for row in rows
         ]
         return {(each.experiment, each.pair_id, each.role, each.target): each for each in found}
+
+    def texts(self, pairs: Iterable[StoredPair]) -> dict[TextsKey, TextComparison]:
+        """Return what their captured texts showed (of a page or so), where these were compared."""
+        with self._database.reading() as connection:
+            return texts_of(connection, {stored.record.pair.pair_id for stored in pairs})
 
     def _page(self, rows: Select[Any]) -> list[StoredPair]:
         with self._database.reading() as connection:

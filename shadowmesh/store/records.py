@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from shadowmesh.compare.texts import TextComparison
 from shadowmesh.model import Comparison, Pair
 
 
@@ -40,6 +41,14 @@ class StoredPair(NamedTuple):
     dispatched_ns: int
     stored_ns: int
     record: PairRecord
+
+
+class ComparedPair(NamedTuple):
+    """A pair, what its captured texts show, and when that was stored."""
+
+    stored: StoredPair
+    texts: TextComparison
+    stored_ns: int
 
 
 class Checkpoint(NamedTuple):

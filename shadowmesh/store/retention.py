@@ -9,11 +9,24 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, delete, func, select, tuple_
 
 from shadowmesh.store.database import Database
 from shadowmesh.store.settings import KeepSettings, RetentionSettings
-from shadowmesh.store.tables import CHECKPOINTS, CONTENT, NUMBER_BITS, PAIRS, PROCESSORS, TRAITS
+from shadowmesh.store.tables import (
+    ALERTS,
+    ANSWERS,
+    CHECKPOINTS,
+    CONTENT,
+    FOLDS,
+    LEDGERS,
+    NUMBER_BITS,
+    PAIRS,
+    PROCESSORS,
+    TEXTS,
+    TRAITS,
+    WATCHES,
+)
 from shadowmesh.store.traits import REFRESH_NS
 
 _ROWS_AT_ONCE = 1000
@@ -60,6 +73,7 @@ class Retention:
             content = self._content(connection, now_ns)
             if not pairs:
                 _orphans(connection, now_ns)
+                self._ledgers(connection, now_ns)
         # Only now: what a rolled back step took away is there again.
         self._surplus_rows = max(self._surplus_rows - pairs, 0)
         self._under_way = bool(pairs or content)
@@ -94,8 +108,19 @@ class Retention:
         kept = (at for at, row in enumerate(rows) if at >= self._surplus_rows and row.stored_ns >= horizon)
         gone = next(kept, len(rows))
         if gone:
-            connection.execute(delete(PAIRS).where(PAIRS.c.id.between(oldest.id, rows[gone - 1].id)))
+            going = PAIRS.c.id.between(oldest.id, rows[gone - 1].id)
+            key = ("pair_id", "target", "experiment")
+            shown = tuple_(*(TEXTS.c[name] for name in key))
+            connection.execute(delete(TEXTS).where(shown.in_(select(*(PAIRS.c[name] for name in key)).where(going))))
+            connection.execute(delete(PAIRS).where(going))
         return gone
+
+    def _ledgers(self, connection: Connection, now_ns: int) -> None:
+        if self._settings.ledgers is not None:
+            horizon = now_ns - round(self._settings.ledgers * 1e9)
+            connection.execute(delete(LEDGERS).where(LEDGERS.c.folded_ns < horizon))
+            connection.execute(delete(WATCHES).where(WATCHES.c.folded_ns < horizon))
+            connection.execute(delete(ANSWERS).where(ANSWERS.c.judged_ns < horizon))
 
     def _content(self, connection: Connection, now_ns: int) -> int:
         horizon = _horizon(self._settings.content, now_ns)
@@ -142,6 +167,9 @@ def _orphans(connection: Connection, now_ns: int) -> None:
         rows = select(PAIRS.c.id).where(PAIRS.c.id.between(writer << NUMBER_BITS, (writer + 1 << NUMBER_BITS) - 1))
         if connection.execute(rows.limit(1)).first() is None:
             connection.execute(delete(CHECKPOINTS).where(CHECKPOINTS.c.writer == writer))
+            connection.execute(delete(FOLDS).where(FOLDS.c.writer == writer))
+            connection.execute(delete(WATCHES).where(WATCHES.c.writer == writer))
+            connection.execute(delete(ALERTS).where(ALERTS.c.writer == writer))
             connection.execute(delete(PROCESSORS).where(PROCESSORS.c.id == writer))
 
 

@@ -16,7 +16,7 @@ from operator import attrgetter
 from typing import Any
 
 from shadowmesh.compare.comparison import compare
-from shadowmesh.model import ChunkGaps, Comparison, Cost, Divergence, Fields, Leg, Pair
+from shadowmesh.model import ChunkGaps, Comparison, Cost, Fields, Leg, Pair
 from shadowmesh.names import Check, Outcome, Role
 from shadowmesh.store.records import PairRecord, StoredPair
 from shadowmesh.store.tables import LEG_COLUMNS, NUMBER_BITS, PAIRS
@@ -24,7 +24,8 @@ from shadowmesh.store.traits import LegFacts
 
 Row = tuple[Any, ...]
 
-WRITTEN = tuple(column.name for column in PAIRS.columns if column.name != "split")
+_NOT_WRITTEN = ("split", "divergence_at", "divergence_share")
+WRITTEN = tuple(column.name for column in PAIRS.columns if column.name not in _NOT_WRITTEN)
 """The columns of a row as :func:`to_rows` writes it."""
 
 LONGEST_NAME = 128
@@ -33,7 +34,6 @@ LONGEST_NAME = 128
 _MOST_NS = 2**63 - 1
 _NOT_THERE: Row = (None,) * len(LEG_COLUMNS)
 _NO_GAPS = (None, None, None)
-_NO_DIVERGENCE = (None, None)
 
 # In the order of LEG_COLUMNS, and read in one step each.
 _MEASURED = (
@@ -77,7 +77,7 @@ def to_rows(
         first = live or shadow
         if first is None:
             raise ValueError("a pair without legs")
-        match, divergence = comparison.matches.get, comparison.divergence
+        match = comparison.matches.get
         rows.append(
             (
                 id_,
@@ -91,7 +91,6 @@ def to_rows(
                 match(Check.STATUS_CODE),
                 match(Check.FINISH_REASON),
                 match(Check.OUTPUT_EXACT),
-                *(_NO_DIVERGENCE if divergence is None else (divergence.at, divergence.share)),
                 *(_NOT_THERE if live is None else _leg_row(live, live_traits)),
                 *(_NOT_THERE if shadow is None else _leg_row(shadow, shadow_traits)),
             )
@@ -120,8 +119,7 @@ def from_row(row: Sequence[Any], traits: Mapping[int, LegFacts]) -> StoredPair:
     """
     Return what a row of the columns :data:`WRITTEN` holds; ``traits`` are the facts of those it names.
 
-    What cannot be seen in the legs is from the row: that a pair was evicted, and what captured text showed. All else is
-    compared again.
+    What cannot be seen in the legs is from the row: that a pair was evicted. All else is compared again.
     """
     id_, experiment, target, pair_id, outcome, dispatched_ns, stored_ns, exchange_index = row[:_MATCHES]
     common = {"experiment": experiment, "pair_id": pair_id, "exchange_index": exchange_index}
@@ -138,16 +136,11 @@ _LIVE = WRITTEN.index("live_span_id")
 _SHADOW = WRITTEN.index("shadow_span_id")
 
 
-def _compared(pair: Pair, shown: Sequence[Any]) -> Comparison:
+def _compared(pair: Pair, matches: Sequence[Any]) -> Comparison:
     comparison = compare(pair)
     if not comparison.matches:
         return comparison
-    *matches, at, share = shown
-    return replace(
-        comparison,
-        matches=dict(zip(Check, matches, strict=True)),
-        divergence=None if at is None else Divergence(at=at, share=share),
-    )
+    return replace(comparison, matches=dict(zip(Check, matches, strict=True)))
 
 
 def _leg_row(leg: Leg, traits: int | None) -> Row:

@@ -52,7 +52,7 @@ def require_current(database: Database) -> None:
     with database.reading() as connection:
         version = _version(connection)
     if version is None:
-        raise StoreError(f"{database.place}: no store of ShadowMesh is there")
+        raise StoreError(f"{database.place}: no store of ShadowMesh is there{database.backend.why_empty}")
     _refuse_newer(version, database.place)
     if version != _ours():
         raise StoreError(

@@ -41,14 +41,16 @@ class KeepSettings(Settings):
 
 class RetentionSettings(Settings):
     """
-    What is kept of pairs, and of captured content apart from them.
+    What is kept of pairs, of captured content apart from them, and of the ledgers that verdicts are made from.
 
-    A pair that comes again after its row is gone counts twice, so ``pairs.age`` has to be longer than anything before
-    the processor may hold spans back: a Collector's queue, a topic's retention. ``null`` for a limit is none.
+    A ledger goes when nothing was added to it for ``ledgers`` seconds, whatever became of its pairs. A pair that comes
+    again after its row is gone counts twice, so ``pairs.age`` has to be longer than anything before the processor may
+    hold spans back: a Collector's queue, a topic's retention. ``null`` for a limit is none.
     """
 
     pairs: KeepSettings = KeepSettings(age=30 * 86400.0, rows=10_000_000)
     content: KeepSettings = KeepSettings(age=7 * 86400.0, size=4 << 30)
+    ledgers: Seconds | None = 90 * 86400.0
 
 
 class StoreSettings(Settings):
@@ -57,8 +59,20 @@ class StoreSettings(Settings):
 
     SQLite is one file for one processor and any number of readers; several processors share a PostgreSQL database (of
     its own, or a schema of its own by ``?options=-csearch_path%3Dname``), whose password may as well stand in
-    ``PGPASSWORD`` or ``~/.pgpass``.
+    ``PGPASSWORD`` or ``~/.pgpass``. Without ``url`` it is where the processor keeps what is its own.
     """
 
-    url: StoreUrl
+    url: StoreUrl | None = None
     retention: RetentionSettings = RetentionSettings()
+
+    @property
+    def location(self) -> str:
+        """
+        The URL, secrets included.
+
+        Raises:
+            ValueError: it was not said, nor filled in by whoever knows a default.
+        """
+        if self.url is None:
+            raise ValueError("a store without a URL")
+        return self.url.get_secret_value()

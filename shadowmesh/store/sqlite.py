@@ -20,8 +20,6 @@ from shadowmesh.store.rows import WRITTEN, Row
 from shadowmesh.store.tables import CONTENT
 
 _PRAGMAS = {
-    # Readers see the last commit and block nobody.
-    "journal_mode": "WAL",
     # A commit survives the end of the process and waits for no disk. What a power cut takes back, the processor's
     # journal still has: it is cut only behind a checkpoint, and that is committed durably.
     "synchronous": "NORMAL",
@@ -61,6 +59,20 @@ def _insert(rows: int) -> str:
 _INSERT = {1: _insert(1), _ROWS_AT_ONCE: _insert(_ROWS_AT_ONCE)}
 
 
+def _keep_wal(connection: sqlite3.Connection) -> str:
+    """Let readers see the last commit and block nobody; return the mode the file has now."""
+    while True:
+        try:
+            (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+            return str(mode)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            # Of all statements this one waits for nobody: it has read before it asks to write. A transaction does.
+            connection.execute("BEGIN EXCLUSIVE")
+            connection.execute("COMMIT")
+
+
 class SQLite(Backend):
     """
     A store in a file.
@@ -70,6 +82,7 @@ class SQLite(Backend):
     """
 
     insert = staticmethod(insert)
+    why_empty = "; of a store that is in use copy the file that ends in -wal too"
 
     def __init__(self, path: str, *, create: bool) -> None:
         if not path or path == ":memory:":
@@ -99,10 +112,10 @@ class SQLite(Backend):
             )
 
         def prepare(connection: sqlite3.Connection, _: object) -> None:
+            if writing and _keep_wal(connection) != "wal":
+                raise StoreError(f"{self.place}: no WAL here; a network file system cannot hold a store")
             for name, value in (_PRAGMAS if writing else _READER_PRAGMAS).items():
-                (answer,) = connection.execute(f"PRAGMA {name}={value}").fetchone() or ("",)
-                if name == "journal_mode" and answer != "wal":
-                    raise StoreError(f"{self.place}: no WAL here; a network file system cannot hold a store")
+                connection.execute(f"PRAGMA {name}={value}")
 
         engine = create_engine(
             "sqlite://",

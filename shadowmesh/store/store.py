@@ -8,22 +8,27 @@ transaction, so after a crash the rows beyond a checkpoint's number are exactly 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import ColumnElement, Connection, func, select, update
 
+from shadowmesh.compare.similarity import Similarity
 from shadowmesh.errors import StoreError
 from shadowmesh.store import schema
+from shadowmesh.store.alerts import AlertBook
 from shadowmesh.store.database import Database
+from shadowmesh.store.folding import Folding
 from shadowmesh.store.reader import Reader
-from shadowmesh.store.records import Added, Checkpoint, Content, PairRecord, StoredPair
+from shadowmesh.store.records import Added, Checkpoint, ComparedPair, Content, PairRecord, StoredPair
 from shadowmesh.store.retention import Retention, Swept
 from shadowmesh.store.rows import key_text, plain_text
 from shadowmesh.store.settings import StoreSettings
 from shadowmesh.store.tables import CHECKPOINTS, CONTENT, NUMBER_BITS, PROCESSORS
+from shadowmesh.store.texts import compare_missing, compared_after
 from shadowmesh.store.writer import PairWriter
+from shadowmesh.telemetry.faults import Faults
 
 _MOST_WRITERS = 1 << 63 - NUMBER_BITS
 # What a row of captured text takes beside the text.
@@ -36,6 +41,8 @@ class Store:
 
     Attributes:
         reader: reads the same store; it may be used by other threads meanwhile.
+        folding: makes ledgers of what this processor has stored.
+        alerts: what somebody is to be told of verdicts.
     """
 
     def __init__(self, database: Database, settings: StoreSettings, *, writer: int, number: int) -> None:
@@ -43,6 +50,8 @@ class Store:
         self._database = database
         self._writer = writer
         self._pairs = PairWriter(database, writer, number)
+        self.folding = Folding(database, writer)
+        self.alerts = AlertBook(database, writer)
         self._retention = Retention(database, settings.retention)
 
     @classmethod
@@ -57,7 +66,7 @@ class Store:
         Raises:
             StoreError: it cannot be opened, or a newer ShadowMesh has made it.
         """
-        database = Database(settings.url.get_secret_value(), create=True)
+        database = Database(settings.location, create=True)
         try:
             schema.upgrade(database)
             writer, number = _register(database, name=name, instance=instance, now_ns=now_ns)
@@ -100,6 +109,26 @@ class Store:
     def rows_after(self, number: int) -> Iterator[StoredPair]:
         """Return the rows of this processor beyond a number, in the order they were stored in."""
         return self.reader.stored_by(self._writer, after=number)
+
+    def compare_texts(
+        self,
+        wanted: Sequence[ColumnElement[bool]],
+        similarity: Similarity,
+        *,
+        faults: Faults,
+        wall_ns: Callable[[], int],
+    ) -> Iterator[list[ComparedPair]]:
+        """
+        Compare the captured texts of pairs, in steps; see :func:`~shadowmesh.store.texts.compare_missing`.
+
+        Raises:
+            StoreError: steps before are done.
+        """
+        return compare_missing(self._database, wanted, similarity=similarity, faults=faults, wall_ns=wall_ns)
+
+    def compared_after(self, moment_ns: int) -> Iterator[ComparedPair]:
+        """Return the pairs of this processor whose texts were compared and stored after a moment, in that order."""
+        return compared_after(self._database, self._writer, after_ns=moment_ns)
 
     def add_content(self, contents: Sequence[Content], *, now_ns: int) -> int:
         """

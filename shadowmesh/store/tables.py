@@ -10,6 +10,13 @@ The tables, as SQLAlchemy Core sees them; what makes them in a database is in ``
 - ``processors``: who writes, how far each has numbered, and what it holds back (its watermark).
 - ``checkpoints``: what a processor needs to go on after a crash.
 - ``content``: captured text, apart from the pairs, because it is kept for another time.
+- ``texts``: what captured texts showed when they were compared; without content, and kept as long as the pair.
+- ``ledgers``: per processor, evidence key and stratum the counts of what was folded, see ``shadowmesh.verdict``. The
+  ``id`` is a hash of these names, because PostgreSQL could not index all of them.
+- ``folds``: per processor up to which number and which moment of dispatch its rows are in its ledgers.
+- ``watches``: per processor and evidence key the state of its change detectors, as JSON.
+- ``answers``: per evidence key the answer that was last told of, and when the verdict was made.
+- ``alerts``: what somebody is still to be told of, as JSON, per processor and in order; what was delivered is gone.
 
 A leg without a row of its own (the side of a pair that never came) has NULL in all its columns; ``…_span_id`` tells.
 Times are wall-clock nanoseconds since 1970, durations float seconds, ids of traces and spans big-endian bytes.
@@ -29,6 +36,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     Table,
     Text,
     UniqueConstraint,
@@ -96,6 +104,7 @@ PAIRS = Table(
     Column("match_status_code", Boolean),
     Column("match_finish_reason", Boolean),
     Column("match_output", Boolean),
+    # These two are not written any more: what texts show is in a table of its own. SQLite would copy all to drop them.
     Column("divergence_at", _BIG),
     Column("divergence_share", Double),
     *_leg_columns(),
@@ -156,4 +165,77 @@ CONTENT = Table(
     UniqueConstraint("pair_id", "role", "target", "experiment", name="content_once"),
     # How much there is can be read off the index, without reading the texts.
     Index("content_by_age", "stored_ns", "bytes"),
+)
+
+TEXTS = Table(
+    "texts",
+    METADATA,
+    Column("pair_id", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("experiment", Text, nullable=False),
+    Column("similarity", Double),
+    Column("equal", Boolean),
+    Column("divergence_at", _BIG),
+    Column("divergence_share", Double),
+    # JSON: {"numbers": [live, shadow], ...}
+    Column("guards", Text),
+    Column("stored_ns", _BIG, nullable=False),
+    PrimaryKeyConstraint("pair_id", "target", "experiment"),
+    Index("texts_by_age", "stored_ns"),
+)
+
+LEDGERS = Table(
+    "ledgers",
+    METADATA,
+    Column("id", _ID, primary_key=True, autoincrement=False),
+    Column("writer", Integer, nullable=False),
+    Column("experiment", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    # Empty for pairs whose shadow never came: only it could have said.
+    Column("target_digest", Text, nullable=False),
+    Column("config_digest", Text, nullable=False),
+    Column("stratum", Text, nullable=False),
+    # Of the target; empty where nobody has said.
+    Column("kind", Text, nullable=False),
+    Column("first_ns", _BIG, nullable=False),
+    Column("last_ns", _BIG, nullable=False),
+    Column("folded_ns", _BIG, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
+
+FOLDS = Table(
+    "folds",
+    METADATA,
+    Column("writer", Integer, primary_key=True, autoincrement=False),
+    Column("number", _BIG, nullable=False),
+    Column("watermark_ns", _BIG, nullable=False),
+    Column("late", _BIG, nullable=False),
+    Column("mixed_currencies", _BIG, nullable=False),
+    Column("folded_ns", _BIG, nullable=False),
+)
+
+WATCHES = Table(
+    "watches",
+    METADATA,
+    Column("id", _ID, primary_key=True, autoincrement=False),
+    Column("writer", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("folded_ns", _BIG, nullable=False),
+)
+
+ANSWERS = Table(
+    "answers",
+    METADATA,
+    Column("id", _ID, primary_key=True, autoincrement=False),
+    Column("answer", Text, nullable=False),
+    Column("judged_ns", _BIG, nullable=False),
+)
+
+ALERTS = Table(
+    "alerts",
+    METADATA,
+    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column("writer", Integer, nullable=False),
+    Column("made_ns", _BIG, nullable=False),
+    Column("document", Text, nullable=False),
 )

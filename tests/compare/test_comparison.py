@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from support.legs import lasting, live, shadow, usage
 
 from shadowmesh.compare.comparison import compare
-from shadowmesh.compare.divergence import Output
-from shadowmesh.model import Change, ChunkGaps, Comparison, Cost, Divergence, Leg, Pair
+from shadowmesh.model import Change, ChunkGaps, Comparison, Cost, Leg, Pair
 from shadowmesh.names import Check
 
 
@@ -156,28 +155,6 @@ def test_without_two_streams_there_is_no_shape_to_compare(side: str) -> None:
         shown.stall_count,
     )
     assert shapes == (None,) * 5
-
-
-def outputs(one: str, other: str, *, whole: bool = True, **digests: str) -> Comparison:
-    pair = Pair(
-        pair_id="p1",
-        target="candidate",
-        live=live(output_digest=digests.get("live")),
-        shadow=shadow(output_digest=digests.get("shadow")),
-    )
-    return compare(pair, outputs=(Output(one), Output(other, whole)))
-
-
-def test_captured_outputs_tell_whether_and_where_they_differ() -> None:
-    assert outputs("abc", "abc").matches[Check.OUTPUT_EXACT] is True
-    differ = outputs("abc", "abd")
-    assert (differ.matches[Check.OUTPUT_EXACT], differ.divergence) == (False, Divergence(at=2, share=2 / 3))
-
-
-def test_where_captured_outputs_tell_nothing_the_digests_do() -> None:
-    assert outputs("abcd", "ab", whole=False).matches[Check.OUTPUT_EXACT] is None
-    assert outputs("abcd", "ab", whole=False, live="x", shadow="y").matches[Check.OUTPUT_EXACT] is False
-    assert outputs("abcd", "ab", whole=False, live="x", shadow="x").divergence is None
 
 
 def test_money_of_two_currencies_is_never_compared() -> None:

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.wire import delta, reference
 
-from shadowmesh.compare.divergence import Output, first_divergence, output_of, outputs_match
-from shadowmesh.model import Divergence
+from shadowmesh.compare.divergence import Divergence, Output, first_divergence, output_of, outputs_match
 from shadowmesh.protocols.content import read_output
 from shadowmesh.schema import messages
 

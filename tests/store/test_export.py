@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.legs import T0, lasting, live, shadow, usage
 from support.stored_pairs import ended, live_only, matched, records
+from support.stored_texts import compared, said_by
 
+from shadowmesh.compare.texts import TextComparison
 from shadowmesh.model import ChunkGaps, Cost
 from shadowmesh.store.document import CONTENT, PAIR, Key
 from shadowmesh.store.export import JsonLines, export, rfc3339
@@ -22,6 +24,7 @@ from shadowmesh.store.reader import PairFilter
 from shadowmesh.store.records import Content, StoredPair
 from shadowmesh.store.settings import StoreSettings
 from shadowmesh.store.store import Store
+from shadowmesh.store.texts import TextsKey
 
 parquet = pytest.importorskip("pyarrow.parquet")
 
@@ -113,6 +116,7 @@ def test_every_pair_has_every_key_in_both_kinds_of_file(data: st.DataObject) -> 
             del timed["dispatched_at"], timed["stored_at"]
             for role in ("live", "shadow"):
                 (timed[role] or {}).pop("started_at", None)
+        row["guards"] = row["guards"] and json.loads(row["guards"])
         assert row == document
 
 
@@ -122,6 +126,24 @@ class _Pages:
 
     def pages(self, _: PairFilter) -> list[list[StoredPair]]:
         return self._pages
+
+    def texts(self, page: list[StoredPair]) -> dict[TextsKey, TextComparison]:
+        shown = TextComparison(0.5, 3, 0.25, equal=False, guards={"json": (False, True), "numbers": (None, True)})
+        return {("summaries", stored.record.pair.pair_id, "candidate"): shown for stored in page[:1]}
+
+
+def test_what_captured_texts_showed_is_said_of_their_pair(store: Store, url: str) -> None:
+    store.add([matched("a"), matched("b")], now_ns=T0)
+    store.add_content([*said_by("a", "Take 5 mg.", "Take 50 mg."), *said_by("b", "yes", "yes")], now_ns=T0)
+    assert compared(url) == ["a", "b"]
+    one, other = lines(store)
+    assert (one["similarity"], one["divergence"]) == (0.75, {"at": 6, "share": 0.6})
+    assert (one["matches"]["output_exact"], other["matches"]["output_exact"]) == (False, True)
+    assert one["guards"]["numbers"] == {"live": None, "shadow": True}
+    assert one["guards"]["refusal"] == {"live": False, "shadow": False}
+    assert (other["similarity"], other["divergence"]) == (1.0, None)
+    row = table(store).to_pylist()[0]
+    assert (row["similarity"], json.loads(row["guards"])) == (one["similarity"], one["guards"])
 
 
 def test_captured_text_is_there_when_it_is_asked_for_and_only_then(store: Store) -> None:

@@ -7,23 +7,30 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from pydantic import ValidationError
+from support.folded import KEY, fold, pair
 from support.legs import T0
 from support.stored_pairs import matched
 from support.stores import OpenStore
 
 from shadowmesh.errors import StoreError
+from shadowmesh.store import schema
 from shadowmesh.store.database import Database
+from shadowmesh.store.evidence import EvidenceBook
 from shadowmesh.store.reader import PairFilter, Reader
 from shadowmesh.store.schema import VERSION_TABLE
 from shadowmesh.store.settings import StoreSettings
 from shadowmesh.store.store import Store
-from shadowmesh.store.tables import METADATA
+from shadowmesh.store.tables import METADATA, PROCESSORS
+from shadowmesh.store.writer import PairWriter
 
 
 def settings_of(url: str) -> StoreSettings:
@@ -74,12 +81,46 @@ def test_processors_that_start_at_once_make_one_store(url: str) -> None:
     assert [(process.returncode, *texts) for process, texts in zip(processes, said, strict=True)] == [(0, "", "")] * 3
 
 
+@pytest.mark.parametrize("lock", ["EXCLUSIVE", "IMMEDIATE", "DEFERRED"])
+def test_a_file_that_another_process_makes_a_store_of_is_waited_for(lock: str, tmp_path: Path) -> None:
+    file = tmp_path / "pairs.db"
+    with closing(sqlite3.connect(file, isolation_level=None)) as other, ThreadPoolExecutor() as pool:
+        other.execute(f"BEGIN {lock}")
+        assert other.execute("SELECT * FROM sqlite_schema").fetchall() == []
+        opening = pool.submit(open_at, f"sqlite:///{file}")
+        with pytest.raises(TimeoutError):
+            opening.result(0.3)
+        other.execute("COMMIT")
+        opening.result(20).close()
+
+
+def test_a_store_of_the_first_version_is_upgraded_with_all_it_holds(url: str) -> None:
+    database = Database(url, create=True)
+    config = schema._config()
+    with database.writing() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "1")
+    pairs = PairWriter(database, 1, 0)
+    with database.writing() as connection:
+        life = {"instance": "i", "started_ns": 1, "last_seen_ns": 1, "watermark_ns": None, "number": 0}
+        connection.execute(PROCESSORS.insert().values(id=1, name="one", **life))
+    pairs.add([pair("a"), pair("b", dispatched=1)], now_ns=T0)
+    database.close()
+
+    with pytest.raises(StoreError, match="its schema is 1 and this ShadowMesh reads 2"):
+        Reader.open(url)
+    with open_at(url) as store:
+        assert {stored.record.pair.pair_id for stored in store.reader.pairs(PairFilter())} == {"a", "b"}
+        assert fold(store) == 2
+        assert EvidenceBook.read(store.reader, now_ns=T0).keys() == [KEY]
+
+
 def test_a_store_of_a_newer_version_is_refused_in_one_clear_line(open_store: OpenStore, url: str) -> None:
     store = open_store()
     with store._database.writing() as connection:
         connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '99'")
     for attempt in (lambda: open_store("two"), lambda: Reader.open(url)):
-        with pytest.raises(StoreError, match="its schema 99 is newer than this ShadowMesh, which knows up to 1"):
+        with pytest.raises(StoreError, match="its schema 99 is newer than this ShadowMesh, which knows up to 2"):
             attempt()
 
 
@@ -93,7 +134,7 @@ def test_a_reader_neither_makes_nor_upgrades_a_store(url: str, open_store: OpenS
         assert not Path(url.removeprefix("sqlite:///")).exists()
     store = open_store()
     with store._database.writing() as connection:
-        connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '1'")
+        connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '2'")
     Reader.open(url).close()
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from support.folded import KEY, fold, pair
 from support.legs import T0
 from support.stored_pairs import matched
 from support.stores import OpenStore
 
+from shadowmesh.store.evidence import EvidenceBook
 from shadowmesh.store.reader import PairFilter
 from shadowmesh.store.records import Content
 from shadowmesh.store.settings import KeepSettings, RetentionSettings
 from shadowmesh.store.store import Store
+from shadowmesh.store.tables import PROCESSORS, TEXTS
 
 HOUR = 3600 * 10**9
 FOREVER = KeepSettings()
@@ -137,9 +142,44 @@ def test_a_processor_that_left_nothing_behind_is_forgotten_after_a_while(open_st
     assert gone.checkpoint() is not None
     sweep(open_store("one", retention=keeping(), now_ns=T0 + 40 * day), T0 + 40 * day)
     assert gone.checkpoint() is None
-    assert idle.reader.watermark(seen_since_ns=0) == 0
+    with idle.reader.reading() as connection:
+        assert {row.name for row in connection.execute(PROCESSORS.select())} == {"one", "idle"}
     idle.add([matched("more")], now_ns=T0 + 40 * day)
     assert left(one) == ["kept", "more"]
+
+
+def test_what_texts_showed_is_kept_as_long_as_the_pair(open_store: OpenStore) -> None:
+    store = open_store(retention=keeping(KeepSettings(age=3600)))
+    store.add([pair("old"), pair("old", key=replace(KEY, target="other"))], now_ns=T0)
+    store.add([pair("new")], now_ns=T0 + HOUR)
+    shown = [("old", "candidate"), ("old", "other"), ("new", "candidate")]
+    with store._database.writing() as connection:
+        rows = [{"pair_id": one, "target": target, "experiment": "summaries", "stored_ns": T0} for one, target in shown]
+        connection.execute(TEXTS.insert(), rows)
+    assert sweep(store, T0 + HOUR + 1) == (2, 0)
+    with store.reader.reading() as connection:
+        assert [(row.pair_id, row.target) for row in connection.execute(TEXTS.select())] == [("new", "candidate")]
+
+
+def test_ledgers_outlive_their_pairs_and_are_forgotten_when_nothing_comes_to_them(open_store: OpenStore) -> None:
+    store = open_store(retention=RetentionSettings(pairs=KeepSettings(age=3600), content=FOREVER, ledgers=24 * 3600))
+    store.add([pair("a"), pair("b", key=replace(KEY, config_digest="c2"))], now_ns=T0)
+    fold(store, now_ns=T0)
+    store.add([pair("c", dispatched=7200)], now_ns=T0 + 2 * HOUR)
+    fold(store, now_ns=T0 + 2 * HOUR)
+    sweep(store, T0 + 4 * HOUR)
+    assert left(store) == []
+
+    def evidence() -> dict[str, int]:
+        book = EvidenceBook.read(store.reader, now_ns=T0)
+        keys = book.keys()
+        return {key.config_digest: sum(each.pairs for each in book.ledgers(key).values()) for key in keys}
+
+    assert evidence() == {"c1": 2, "c2": 1}
+    sweep(store, T0 + 25 * HOUR)
+    assert evidence() == {"c1": 2}
+    sweep(store, T0 + 27 * HOUR)
+    assert evidence() == {}
 
 
 def test_a_reader_does_not_keep_rows_from_being_forgotten(open_store: OpenStore) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from itertools import count
 from typing import Any
 
@@ -20,9 +19,10 @@ from shadowmesh.compare.comparison import compare
 from shadowmesh.errors import StoreError
 from shadowmesh.model import Fields, Pair
 from shadowmesh.processor.metrics import PairMetrics
-from shadowmesh.store.reader import PairFilter, Place
+from shadowmesh.store.reader import PairFilter
 from shadowmesh.store.records import Content, PairRecord
 from shadowmesh.store.store import Store
+from shadowmesh.store.tables import PROCESSORS
 
 NOW = T0 + 10**12
 _numbers = count(1)
@@ -178,34 +178,22 @@ def test_whatever_a_sender_calls_things_is_stored_and_known_again(
     assert len(list(store.reader.pairs(PairFilter(experiment=experiment, target=target)))) >= 1
 
 
-def test_pairs_are_read_in_order_of_dispatch_behind_the_watermark(open_store: OpenStore) -> None:
+def test_what_a_processor_promised_holds_until_it_says_something_else(open_store: OpenStore) -> None:
     one, two = open_store("one"), open_store("two")
-    one.add([matched("c", at=3), matched("a", at=1), matched("a2", at=1)], now_ns=NOW)
-    two.add([matched("b", at=2), matched("d", at=4), matched("x", at=2, experiment="other")], now_ns=NOW)
-    committed = partial(one.reader.committed, "summaries", "candidate")
-    read = list(committed(before_ns=T0 + 3 * 10**9))
-    assert [stored.record.pair.pair_id for stored in read] == ["a", "a2", "b"]
-    place = Place(read[0].dispatched_ns, read[0].id)
-    further = committed(before_ns=T0 + 10 * 10**9, after=place)
-    assert [stored.record.pair.pair_id for stored in further] == ["a2", "b", "c", "d"]
 
+    def promised() -> dict[str, int | None]:
+        with one.reader.reading() as connection:
+            return {row.name: row.watermark_ns for row in connection.execute(PROCESSORS.select())}
 
-def test_the_watermark_is_that_of_the_processor_which_holds_back_most(open_store: OpenStore) -> None:
-    one, two, gone = open_store("one"), open_store("two"), open_store("gone")
+    # Of one that has just come nothing is known.
+    assert promised() == {"one": 0, "two": 0}
     one.heartbeat(now_ns=100, watermark_ns=70)
-    two.heartbeat(now_ns=100, watermark_ns=60)
-    gone.heartbeat(now_ns=10, watermark_ns=5)
-    assert one.reader.watermark(seen_since_ns=50) == 60
-    assert one.reader.watermark(seen_since_ns=0) == 5
-    two.heartbeat(now_ns=101, watermark_ns=None)
-    assert one.reader.watermark(seen_since_ns=50) == 70
-    # Of one that has just come nothing is known; of one that comes back, what it promised.
+    two.heartbeat(now_ns=100, watermark_ns=None)
+    open_store("one", now_ns=101)
+    assert promised() == {"one": 70, "two": None}
+    # One that had ended holds back again when it comes back.
     open_store("two", now_ns=102)
-    assert one.reader.watermark(seen_since_ns=50) == 0
-    two.heartbeat(now_ns=103, watermark_ns=65)
-    open_store("two", now_ns=104)
-    assert one.reader.watermark(seen_since_ns=50) == 65
-    assert one.reader.watermark(seen_since_ns=1000) is None
+    assert promised() == {"one": 70, "two": 0}
 
 
 def test_a_checkpoint_is_replaced_and_each_processor_has_its_own(open_store: OpenStore) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from support.legs import SECOND, T0, live, shadow
 
 from shadowmesh.compare.comparison import compare
-from shadowmesh.model import ChunkGaps, Comparison, Cost, Divergence, Fields, Leg, Pair
+from shadowmesh.model import ChunkGaps, Comparison, Cost, Fields, Leg, Pair
 from shadowmesh.names import CallEnd, Check, CostSource, Outcome
 from shadowmesh.store.records import PairRecord
 
@@ -122,7 +122,6 @@ def records(draw: st.DrawFn, pair_id: str = "p1") -> PairRecord:
     record = ended(live_leg, shadow_leg, evicted=sides == "live" and draw(st.booleans()))
     if not record.comparison.matches or draw(st.booleans()):
         return record
-    divergence = Divergence(at=draw(st.integers(0, 10**6)), share=draw(st.floats(0, 1)))
     shown = {**record.comparison.matches, Check.OUTPUT_EXACT: False}
     changed = {name: getattr(record.comparison, name) for name in Comparison.__dataclass_fields__}
-    return PairRecord(record.pair, Comparison(**changed | {"matches": shown, "divergence": divergence}))
+    return PairRecord(record.pair, Comparison(**changed | {"matches": shown}))
