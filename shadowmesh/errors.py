@@ -9,7 +9,10 @@ Every exception ShadowMesh raises on purpose.
     ├── ProtocolMapError   a protocol map or its descriptors cannot be used
     ├── DecodeError        bytes from the wire are not what their method promises
     ├── OverloadedError    nothing can be taken in now; says when to ask again
+    ├── SetAsideError      a request failed again and again, for a fault of ours, and is not to be sent again
+    ├── UnknownNameError   there is neither evidence nor a plan of what was asked for by name
     └── StoreError         the store cannot be opened, or cannot do what it was asked for now
+        └── LedgerError    a ledger in it is damaged, or of another version
 
 After start nothing here is raised into a live call: errors of the mirror side are counted and logged once
 per cause where they happen.
@@ -71,6 +74,14 @@ class OverloadedError(ShadowMeshError):
         self.retry_after = retry_after
 
 
+class SetAsideError(ShadowMeshError):
+    """A request failed again and again, for a fault of ours; it is kept for people, and not to be sent again."""
+
+
+class UnknownNameError(ShadowMeshError):
+    """Neither evidence nor a plan is there of the experiment or target that was asked for; names what there is."""
+
+
 class StoreError(ShadowMeshError):
     """
     The store failed; nothing of what was asked for was done, unless it says so.
@@ -83,3 +94,7 @@ class StoreError(ShadowMeshError):
     def __init__(self, problem: str, *, retryable: bool = False) -> None:
         super().__init__(problem)
         self.retryable = retryable
+
+
+class LedgerError(StoreError):
+    """A ledger in the store is damaged, or of another version; its processor makes it anew from the pairs."""

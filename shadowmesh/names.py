@@ -187,6 +187,12 @@ class Check(StrEnum):
     OUTPUT_EXACT = "output_exact"
 
 
+class TextCheck(StrEnum):
+    """What is checked on a pair when its captured texts are compared."""
+
+    OUTPUT_SIMILARITY = "output_similarity"
+
+
 class CheckResult(StrEnum):
     """The result of one check."""
 
@@ -203,6 +209,20 @@ class Direction(StrEnum):
     NONE = "none"
 
 
+class Bound(StrEnum):
+    """Ends of an interval."""
+
+    LOWER = "lower"
+    UPPER = "upper"
+
+
+class Side(StrEnum):
+    """What evidence speaks for: PASS or FAIL."""
+
+    FOR = "for"
+    AGAINST = "against"
+
+
 # --- gRPC metadata -------------------------------------------------------------------------------------------
 META_ROLE = "x-shadowmesh-role"
 META_PAIR_ID = "x-shadowmesh-pair-id"
@@ -211,6 +231,11 @@ META_TARGET = "x-shadowmesh-target"
 META_TRACEPARENT = "traceparent"
 META_TRACESTATE = "tracestate"
 META_PREVIOUS_ATTEMPTS = "grpc-previous-rpc-attempts"
+
+# --- HTTP: the headers of Standard Webhooks -------------------------------------------------------------------
+META_WEBHOOK_ID = "webhook-id"
+META_WEBHOOK_TIMESTAMP = "webhook-timestamp"
+META_WEBHOOK_SIGNATURE = "webhook-signature"
 
 # --- resource ------------------------------------------------------------------------------------------------
 SERVICE_NAME = "service.name"
@@ -337,9 +362,6 @@ PAIR_COST_RATIO = "shadowmesh.pair.cost.ratio"
 MATCH_STATUS_CODE = "shadowmesh.match.status_code"
 MATCH_FINISH_REASON = "shadowmesh.match.finish_reason"
 MATCH_OUTPUT = "shadowmesh.match.output"
-# Characters that the two captured outputs have in common before they differ, and the share of the shorter one.
-OUTPUT_DIVERGENCE_AT = "shadowmesh.output.divergence.at"
-OUTPUT_DIVERGENCE_SHARE = "shadowmesh.output.divergence.share"
 
 # --- metrics (instrument and unit are beside their use) ------------------------------------------------------
 METRIC_CALL_DURATION = "shadowmesh.call.duration"
@@ -350,6 +372,7 @@ METRIC_CALL_COST = "shadowmesh.call.cost"
 METRIC_CALL_OUTPUT_RATE = "shadowmesh.call.output_rate"
 METRIC_PAIRS = "shadowmesh.pairs"
 METRIC_PAIR_CHECKS = "shadowmesh.pair.checks"
+METRIC_PAIR_OUTPUT_DIVERGENCE = "shadowmesh.pair.output.divergence"
 METRIC_PAIR_LAG = "shadowmesh.pair.lag"
 METRIC_PAIRING_BUFFER_SIZE = "shadowmesh.pairing.buffer.size"
 METRIC_PAIRING_BUFFER_CAPACITY = "shadowmesh.pairing.buffer.capacity"
@@ -358,6 +381,20 @@ METRIC_PAIRING_SPLITS = "shadowmesh.pairing.splits"
 METRIC_JOURNAL_SIZE = "shadowmesh.journal.size"
 METRIC_STORE_WAITING = "shadowmesh.store.waiting"
 METRIC_STORE_REFUSED = "shadowmesh.store.refused"
+METRIC_RECEIVER_SET_ASIDE = "shadowmesh.receiver.set_aside"
+METRIC_VERDICT_STATE = "shadowmesh.verdict.state"
+METRIC_FINDING_STATE = "shadowmesh.verdict.finding.state"
+METRIC_FINDING_ESTIMATE = "shadowmesh.verdict.finding.estimate"
+METRIC_FINDING_INTERVAL = "shadowmesh.verdict.finding.interval"
+METRIC_FINDING_LIMIT = "shadowmesh.verdict.finding.limit"
+METRIC_FINDING_EVIDENCE = "shadowmesh.verdict.finding.evidence"
+METRIC_FINDING_MISSING = "shadowmesh.verdict.finding.missing"
+METRIC_FINDING_PAIRS = "shadowmesh.verdict.finding.pairs"
+METRIC_ALARM_LEVEL = "shadowmesh.verdict.alarm.level"
+METRIC_ALARMS = "shadowmesh.verdict.alarms"
+METRIC_ALERTS_WAITING = "shadowmesh.alerts.waiting"
+METRIC_ALERTS_DELIVERED = "shadowmesh.alerts.delivered"
+METRIC_ALERTS_LOST = "shadowmesh.alerts.lost"
 METRIC_MIRROR_REQUESTS = "shadowmesh.mirror.requests"
 METRIC_MIRROR_ACTIVE = "shadowmesh.mirror.active"
 METRIC_MIRROR_QUEUE_SIZE = "shadowmesh.mirror.queue.size"
@@ -378,5 +415,11 @@ DELTA_DIRECTION = "shadowmesh.delta.direction"
 CHECK_NAME = "shadowmesh.check.name"
 CHECK_RESULT = "shadowmesh.check.result"
 SPAN_OUTCOME = "shadowmesh.span.outcome"
+VERDICT_ANSWER = "shadowmesh.verdict.answer"
+FINDING_NAME = "shadowmesh.finding.name"
+FINDING_RESULT = "shadowmesh.finding.result"
+FINDING_REASON = "shadowmesh.finding.reason"
+INTERVAL_BOUND = "shadowmesh.interval.bound"
+EVIDENCE_SIDE = "shadowmesh.evidence.side"
 OTHER = "_OTHER"
 METRIC_OVERFLOW = "otel.metric.overflow"

@@ -35,6 +35,7 @@ class Instrument(ABC, Generic[Point]):
         self.attributes = tuple(attributes)
         self._limit = limit
         self._points: dict[Values | None, Point] = {}
+        self._begun: list[Values | None] = []
 
     def point(self, values: Values) -> Point:
         """Return the point with these values, or the overflow point; it stays theirs until :meth:`restore`."""
@@ -44,7 +45,13 @@ class Instrument(ABC, Generic[Point]):
             point = self._points.get(key)
             if point is None:
                 point = self._points[key] = self._empty()
+                self._begun.append(key)
         return point
+
+    def begun(self) -> list[dict[str, str | bool]]:
+        """Return the attributes of the points that are new since this was asked last; restored ones are not."""
+        begun, self._begun = self._begun, []
+        return [self.named(values) for values in begun]
 
     @abstractmethod
     def collect(self, started_ns: int, at_ns: int, *, again: bool = False) -> Metric:

@@ -131,7 +131,4 @@ def _attributes(shadow: Leg, comparison: Comparison) -> dict[str, Value]:
         matches = comparison.matches.get(check)
         if matches is not None:
             attributes[name] = matches
-    if comparison.divergence is not None:
-        attributes[names.OUTPUT_DIVERGENCE_AT] = comparison.divergence.at
-        attributes[names.OUTPUT_DIVERGENCE_SHARE] = comparison.divergence.share
     return attributes

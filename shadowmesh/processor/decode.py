@@ -28,6 +28,8 @@ from shadowmesh.processor.funnel import FunnelPoint, FunnelSeries
 
 # Eight times what SDKs let a span have.
 _MOST_ATTRIBUTES = 1024
+# In the year 2262, where an int64 ends.
+_LATEST_NS = 1 << 63
 _ROLES = frozenset(names.Role)
 _NO_TRACE, _NO_SPAN = bytes(16), bytes(8)
 _ROLE, _PAIR_ID, _END, _STATUS, _FIELDS, _GAPS, _COST = (
@@ -192,6 +194,8 @@ def _refuse_impossible(span: Any) -> None:
         raise DecodeError("leg without a valid trace id and span id")
     if span.end_time_unix_nano < span.start_time_unix_nano:
         raise DecodeError("leg that ends before it starts")
+    if span.end_time_unix_nano >= _LATEST_NS:
+        raise DecodeError("leg that ends after the year 2262")
 
 
 def _characters(values: Iterable[Any]) -> int:

@@ -38,6 +38,13 @@ _NEVER_NEGATIVE = frozenset(
         names.GEN_AI_USAGE_REASONING_OUTPUT_TOKENS,
         names.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK,
         names.STREAM_WRITE_STALL,
+        names.STREAM_STALL_COUNT,
+        names.STREAM_MESSAGE_COUNT,
+        names.STREAM_CHUNK_GAP_P50,
+        names.STREAM_CHUNK_GAP_P95,
+        names.STREAM_CHUNK_GAP_MAX,
+        names.MIRROR_QUEUE_TIME,
+        names.CALL_DEADLINE,
         names.COST_AMOUNT,
         *ALIASES.keys() - {Foreign.RPC_GRPC_STATUS_CODE},
     }

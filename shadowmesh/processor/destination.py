@@ -8,6 +8,7 @@ from typing import Any
 from opentelemetry.sdk.metrics.export import MetricsData
 from opentelemetry.sdk.trace import ReadableSpan
 
+from shadowmesh.processor.endpoints import is_there
 from shadowmesh.processor.exporters import metric_sender, span_sender
 from shadowmesh.processor.forward import Forwarded, Forwarder
 from shadowmesh.processor.intake import Signal
@@ -19,6 +20,9 @@ from shadowmesh.telemetry.faults import Faults
 _SPAN_BATCH = 512
 # What a compare span holds at most is known: two dozen attributes, and texts that decode has bounded.
 _SPAN_BYTES = 4096
+# Long enough for a Collector that is started anew beside us; one that went before us does not come back for us.
+_GONE_SECONDS = 2.0
+_LOOK_SECONDS = 0.25
 
 
 class Destination:
@@ -33,6 +37,7 @@ class Destination:
     """
 
     def __init__(self, settings: ExportSettings, queue: QueueSettings, *, own: bool, faults: Faults) -> None:
+        self._endpoint = settings.endpoint
         name = f"export to {settings.endpoint}"
         self._forwarded = {
             signal
@@ -98,7 +103,34 @@ class Destination:
             self._metrics.offer(data)
 
     async def finish(self, last: MetricsData, seconds: float) -> None:
-        """Send everything that waits, and the last metrics, within ``seconds``."""
+        """
+        Send everything that waits, and the last metrics, within ``seconds``.
+
+        It ends earlier, with things unsent, where nobody takes connections at the endpoint for two seconds on end.
+        """
+        ends = [asyncio.create_task(self._finish(last, seconds)), asyncio.create_task(self._gone())]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for end in ends:
+                end.cancel()
+            await asyncio.gather(*ends, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Drop what waits and release everything."""
+        for outbox in self.outboxes().values():
+            await outbox.close()
+
+    async def _gone(self) -> None:
+        """Return when nobody has been there for a while."""
+        clock = asyncio.get_running_loop().time
+        seen = clock()
+        while clock() - seen < _GONE_SECONDS:
+            await asyncio.sleep(_LOOK_SECONDS)
+            if await is_there(self._endpoint):
+                seen = clock()
+
+    async def _finish(self, last: MetricsData, seconds: float) -> None:
         deadline = asyncio.get_running_loop().time() + seconds
 
         async def last_metrics(outbox: Outbox[MetricsData]) -> None:
@@ -111,8 +143,3 @@ class Destination:
             await asyncio.gather(last_metrics(self._metrics), *waits)
         else:
             await asyncio.gather(*waits)
-
-    async def close(self) -> None:
-        """Drop what waits and release everything."""
-        for outbox in self.outboxes().values():
-            await outbox.close()

@@ -1,7 +1,8 @@
-"""What an endpoint of a user's means: its gRPC target, and whether it is this very processor."""
+"""What an endpoint of a user's means: its gRPC target, whether it is this very processor, whether it is there."""
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -9,6 +10,7 @@ from urllib.parse import urlsplit
 from shadowmesh.errors import StartError
 
 _DEFAULT_PORT = 4317
+_CONNECT_SECONDS = 1.0
 
 
 def target_of(endpoint: str) -> str:
@@ -32,6 +34,19 @@ def refuse_self(endpoint: str, port: int) -> None:
             f"export endpoint {endpoint} is this processor itself (it listens on port {port}):"
             " name the Collector or backend instead"
         )
+
+
+async def is_there(endpoint: str) -> bool:
+    """Return whether somebody takes connections at an endpoint; of what is no host and port nobody knows otherwise."""
+    if target_of(endpoint).startswith("unix"):
+        return True
+    try:
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            _, writer = await asyncio.open_connection(*_host_and_port(endpoint))
+    except (OSError, TimeoutError, UnicodeError):
+        return False
+    writer.close()
+    return True
 
 
 def port_of(address: str) -> int:

@@ -22,7 +22,7 @@ from uvicorn.server import ServerState
 from shadowmesh.errors import StartError
 from shadowmesh.processor.http_connection import Connection, Connections, connection_of
 from shadowmesh.processor.limits import LimitSettings
-from shadowmesh.processor.server_tls import ServerTls
+from shadowmesh.telemetry.server_tls import ServerTls
 
 _MOST_HEAD_BYTES = 16 * 1024
 _PARTING_SECONDS = 1.0

@@ -7,7 +7,12 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
+from opentelemetry.sdk.resources import Resource
+
 from shadowmesh.errors import StartError
+from shadowmesh.names import SERVICE_INSTANCE_ID, SERVICE_NAME
+from shadowmesh.telemetry.providers import make_resource
+from shadowmesh.telemetry.settings import TelemetrySettings
 
 
 def identity(data: Path) -> str:
@@ -32,3 +37,19 @@ def identity(data: Path) -> str:
     if not name:
         raise StartError(f"processor.data: {data / 'processor-id'} is empty")
     return name
+
+
+def own_resource(name: str | None = None) -> Resource:
+    """
+    Return this process's resource: a service name of ours where the environment gives none, and an instance id.
+
+    Args:
+        name: what :func:`identity` returned. It is the instance id where the environment gives none, one that stays:
+            what this processor counts goes on after a restart, as one series.
+    """
+    resource = make_resource(TelemetrySettings())
+    if str(resource.attributes[SERVICE_NAME]).startswith("unknown_service"):
+        resource = resource.merge(Resource({SERVICE_NAME: "shadowmesh-processor"}))
+    if name is not None and SERVICE_INSTANCE_ID not in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", ""):
+        resource = resource.merge(Resource({SERVICE_INSTANCE_ID: name}))
+    return resource

@@ -21,6 +21,8 @@ _TIME_DELTA = (0.001, 0.0025, 0.005, *_DURATION)
 _TOKEN_DELTA = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0, 16384.0)
 _COST_DELTA = (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 1.0, 10.0)
 _RATE = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0)
+# At which part of the text: near the beginning and near the end are told apart.
+_SHARE = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 _LAG = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0)
 
 COMMON = (names.EXPERIMENT_NAME, names.TARGET_NAME, names.RPC_METHOD, names.GEN_AI_OPERATION_NAME)
@@ -119,9 +121,22 @@ INSTRUMENTS = (
         "Checks of pairs by their result",
         (*COMMON, names.CHECK_NAME, names.CHECK_RESULT),
     ),
+    Instrument(
+        names.METRIC_PAIR_OUTPUT_DIVERGENCE,
+        "1",
+        "Where captured outputs that differ begin to, as a share of the shorter one",
+        COMMON,
+        _SHARE,
+    ),
     Instrument(names.METRIC_PAIR_LAG, "s", "Time from the end of the later leg to pairing", COMMON, _LAG),
     Instrument(names.METRIC_PAIRING_SPANS, "{span}", "Received spans by what became of them", (names.SPAN_OUTCOME,)),
     Instrument(names.METRIC_PAIRING_SPLITS, "{pair}", "Pairs of which two processors stored a half each", ()),
+    Instrument(
+        names.METRIC_ALARMS,
+        "{alarm}",
+        "Times that a change detector said that the candidate became worse",
+        (names.EXPERIMENT_NAME, names.TARGET_NAME, names.FINDING_NAME),
+    ),
 )
 
 
@@ -139,4 +154,49 @@ OBSERVED = {
     names.METRIC_JOURNAL_SIZE: Observed("By", "What the journal takes on the disk"),
     names.METRIC_STORE_WAITING: Observed("{record}", "Records that wait to be stored"),
     names.METRIC_STORE_REFUSED: Observed("{record}", "Records that the store refused for good", monotonic=True),
+    names.METRIC_RECEIVER_SET_ASIDE: Observed(
+        "{request}", "Requests that failed again and again, and were set aside", monotonic=True
+    ),
+    names.METRIC_ALERTS_WAITING: Observed("{alert}", "Alerts that wait for their receiver"),
+    names.METRIC_ALERTS_DELIVERED: Observed("{alert}", "Alerts that their receiver has taken", monotonic=True),
+    names.METRIC_ALERTS_LOST: Observed("{alert}", "Alerts that were given up, or had no room", monotonic=True),
 }
+
+
+_TARGET = (names.EXPERIMENT_NAME, names.TARGET_NAME)
+_FINDING = (*_TARGET, names.FINDING_NAME, names.RPC_METHOD)
+
+
+class Judged(NamedTuple):
+    """A gauge of verdicts; ``attributes`` in the order of the values of its points."""
+
+    unit: str
+    description: str
+    attributes: tuple[str, ...]
+
+
+JUDGED = {
+    names.METRIC_VERDICT_STATE: Judged(
+        "{verdict}", "1 for the answer that a verdict gives, 0 for the others", (*_TARGET, names.VERDICT_ANSWER)
+    ),
+    names.METRIC_FINDING_STATE: Judged(
+        "{finding}",
+        "1 where a criterion, guard or check stands, and why; 0 where it stood",
+        (*_FINDING, names.FINDING_RESULT, names.FINDING_REASON),
+    ),
+    names.METRIC_FINDING_ESTIMATE: Judged("1", "The estimate, which is a ratio or a share", _FINDING),
+    names.METRIC_FINDING_INTERVAL: Judged("1", "The ends of its interval", (*_FINDING, names.INTERVAL_BOUND)),
+    names.METRIC_FINDING_LIMIT: Judged("1", "What it is held against, margin included", _FINDING),
+    names.METRIC_FINDING_EVIDENCE: Judged(
+        "1", "The evidence for PASS and for FAIL; at 1 it is enough", (*_FINDING, names.EVIDENCE_SIDE)
+    ),
+    names.METRIC_FINDING_MISSING: Judged("1", "The share of pairs of which something had to be assumed", _FINDING),
+    names.METRIC_FINDING_PAIRS: Judged("{pair}", "Pairs that took part", _FINDING),
+    names.METRIC_ALARM_LEVEL: Judged(
+        "1", "How far a change detector of this processor is; at 1 it raises an alarm", (*_TARGET, names.FINDING_NAME)
+    ),
+}
+"""
+Of the store and not of one processor, but for the last: each that judges says the same, so take the greatest, not the
+sum.
+"""

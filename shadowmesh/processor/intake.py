@@ -42,5 +42,6 @@ class Intake(Protocol):
             DecodeError: the bytes are no such request, and nothing of them was taken in. The text is sent to whoever
                 sent them, so it quotes nothing.
             OverloadedError: there is no room now, and nothing of it was taken in.
+            SetAsideError: it failed again and again, and is lost.
         """
         ...

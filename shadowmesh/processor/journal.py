@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 from shadowmesh.errors import OverloadedError
 from shadowmesh.processor.journal_disk import Disk
@@ -88,7 +87,7 @@ class Journal:
         self._idle.set()
         self._sync_timer: asyncio.TimerHandle | None = None
         self._segments = Segments(
-            Path(settings.directory),
+            settings.path,
             segment_bytes=settings.segment_bytes,
             durable=settings.sync != "never",
             wall_ns=wall_ns,

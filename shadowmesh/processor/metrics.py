@@ -9,7 +9,7 @@ over targets counts it n times. Shed legs never ran and have no figures; an evic
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -20,15 +20,30 @@ from opentelemetry.sdk.metrics.export import Metric
 from shadowmesh import names
 from shadowmesh.compare.comparison import succeeded
 from shadowmesh.compare.pace import pace_of
+from shadowmesh.compare.texts import TextComparison
 from shadowmesh.model import Change, Comparison, Leg, Pair
-from shadowmesh.names import CallEnd, CheckResult, CostSource, Direction, Outcome, Role, SpanOutcome, TokenType
+from shadowmesh.names import (
+    CallEnd,
+    Check,
+    CheckResult,
+    CostSource,
+    Direction,
+    Outcome,
+    Role,
+    SpanOutcome,
+    TextCheck,
+    TokenType,
+)
 from shadowmesh.processor.accumulators import Counter, Instrument, Values, observed
 from shadowmesh.processor.decode_aliases import STATUSES
 from shadowmesh.processor.exponential import ExponentialBucketHistogram
+from shadowmesh.processor.first_points import with_first_points
 from shadowmesh.processor.histograms import BoundedHistogram, Example
 from shadowmesh.processor.instruments import INSTRUMENTS, OBSERVED
 from shadowmesh.processor.points import KnownPoints, Points
 from shadowmesh.telemetry.attributes import error_type
+from shadowmesh.verdict.records import EvidenceKey
+from shadowmesh.verdict.watch import Alarm
 
 _LONGEST_VALUE = 256
 _CURRENCY = re.compile("[A-Z]{3}")
@@ -51,6 +66,7 @@ _DURATION_RATIO = (names.PAIR_DURATION_RATIO,)
 _FIRST_CHUNK_RATIO = (names.PAIR_TIME_TO_FIRST_CHUNK_RATIO,)
 _OUTPUT_RATIO = (names.PAIR_OUTPUT_TOKENS_RATIO,)
 _COST_RATIO = (names.PAIR_COST_RATIO,)
+_DIVERGENCE = (names.METRIC_PAIR_OUTPUT_DIVERGENCE,)
 
 
 class PairMetrics:
@@ -62,6 +78,7 @@ class PairMetrics:
         methods: shell patterns of the methods that are told apart, the rest is ``_OTHER``; all when empty.
         models: the same for the requested models, which no metric tells apart when this is empty.
         exponential: whether histograms are exponential instead of having explicit bounds.
+        similarity_match: from which similarity on two captured outputs match.
     """
 
     def __init__(
@@ -72,10 +89,12 @@ class PairMetrics:
         methods: Sequence[str] = (),
         models: Sequence[str] = (),
         exponential: bool = False,
+        similarity_match: float = 0.95,
     ) -> None:
-        self._started_ns = self._observed_since_ns = started_ns
+        self._started_ns = self._observed_since_ns = self._collected_ns = started_ns
         self._methods = tuple(methods)
         self._models = tuple(models)
+        self._similarity_match = similarity_match
         self._counters: dict[str, Counter] = {}
         self._instruments: dict[str, Instrument[Any]] = {}
         for name, unit, description, attributes, bounds in INSTRUMENTS:
@@ -124,6 +143,30 @@ class PairMetrics:
             points[_LAG].record(lag, example)
             _compared(points, comparison, example)
 
+    def texts(self, pair: Pair, shown: TextComparison) -> None:
+        """Record what the captured outputs of a pair showed, which is known some time after its end."""
+        live, shadow = pair.live, pair.shadow
+        if live is None or shadow is None:
+            return
+        points = self._of_pair(pair.target, live)
+        alike = None if shown.similarity is None else shown.similarity >= self._similarity_match
+        points[names.METRIC_PAIR_CHECKS, TextCheck.OUTPUT_SIMILARITY, _RESULTS[alike]].add(1)
+        # Digests have told it already.
+        if shown.equal is not None and not (live.output_digest and shadow.output_digest):
+            points[names.METRIC_PAIR_CHECKS, Check.OUTPUT_EXACT, _RESULTS[shown.equal]].add(1)
+        if shown.divergence_share is not None:
+            points[_DIVERGENCE].record(
+                shown.divergence_share, Example(shadow.ended_ns, shadow.trace_id, shadow.span_id)
+            )
+
+    def watched(self, key: EvidenceKey, findings: Iterable[str], alarms: Iterable[Alarm]) -> None:
+        """Record what the change detectors of a candidate found; those that raised no alarm count as well."""
+        counter, target = self._counters[names.METRIC_ALARMS], (label(key.experiment), label(key.target))
+        for finding in findings:
+            counter.add((*target, finding), 0)
+        for alarm in alarms:
+            counter.add((*target, alarm.finding), 1)
+
     def collect(
         self,
         at_ns: int,
@@ -164,6 +207,21 @@ class PairMetrics:
             ),
         ]
 
+    def with_first_points(self, collected: Iterable[Metric], at_ns: int) -> list[Metric]:
+        """Return what was collected at this wall-clock time, and of each new series that it was 0 the time before."""
+        before_ns, self._collected_ns = self._collected_ns, at_ns
+        return [
+            with_first_points(metric, self._instruments[metric.name].begun(), before_ns)
+            if metric.name in self._instruments
+            else metric
+            for metric in collected
+        ]
+
+    def caught_up(self) -> None:
+        """What has been counted so far may have been given out before a crash: none of it is new."""
+        for instrument in self._instruments.values():
+            instrument.begun()
+
     def state(self) -> dict[str, Any]:
         """Return everything that was counted, as JSON has it."""
         return {
@@ -195,17 +253,17 @@ class PairMetrics:
         key = (leg.experiment, target, leg.method, leg.fields.operation, role, model)
 
         def values() -> Values:
-            return (*self._common(target, leg), None if model is None else _allowed(model, self._models), role)
+            return (*self._common(target, leg), None if model is None else allowed(model, self._models), role)
 
         return self._known.get(key, values)
 
     def _common(self, target: str, leg: Leg) -> Values:
         operation = leg.fields.operation
         return (
-            _label(leg.experiment),
-            _label(target),
-            _allowed(leg.method, self._methods),
-            None if operation is None else _label(operation),
+            label(leg.experiment),
+            label(target),
+            allowed(leg.method, self._methods),
+            None if operation is None else label(operation),
         )
 
     def _leg(self, role: str, target: str, leg: Leg, example: Example) -> None:
@@ -270,12 +328,13 @@ def _currency(code: str | None) -> str:
     return code if code is not None and _CURRENCY.fullmatch(code) else names.OTHER
 
 
-def _label(value: str) -> str:
+def label(value: str) -> str:
     """Return a value fit for a metric: a sender may leave it out or make it as long as it likes."""
     return value if 0 < len(value) <= _LONGEST_VALUE else names.OTHER
 
 
-def _allowed(value: str, patterns: tuple[str, ...]) -> str:
+def allowed(value: str, patterns: Sequence[str]) -> str:
+    """Return a value that one of the patterns allows, and any if there are none."""
     if patterns and not any(fnmatchcase(value, pattern) for pattern in patterns):
         return names.OTHER
-    return _label(value)
+    return label(value)

@@ -26,7 +26,7 @@ from shadowmesh.processor.limits import LimitSettings, Place
 from shadowmesh.processor.otlp_services import SERVICES, response
 from shadowmesh.processor.reception import Reception
 from shadowmesh.processor.refusal import Refusal, RefusedError
-from shadowmesh.processor.server_tls import ServerTls
+from shadowmesh.telemetry.server_tls import ServerTls
 
 if TYPE_CHECKING:
     _Context: TypeAlias = grpc.aio.ServicerContext[bytes, bytes]

@@ -131,13 +131,22 @@ class Outbox(Generic[T]):
             item, size = self._waiting.popleft()
             self._bytes -= size
             batch.append(item)
-        sent = False
         self._sending = len(batch)
+        await self._send(batch)
+
+    async def _send(self, batch: Sequence[T]) -> None:
+        sent = False
         try:
             sent = await self._sender.send(batch)
         except Exception as error:  # noqa: BLE001 - the one boundary: no failure may end the task that feeds it
             self._faults.report(self._name, error)
-        self._sending = 0
+            if len(batch) > 1:
+                # One of them may be what it cannot send.
+                half = len(batch) // 2
+                await self._send(batch[:half])
+                await self._send(batch[half:])
+                return
+        self._sending -= len(batch)
         if sent:
             self.sent += len(batch)
         else:

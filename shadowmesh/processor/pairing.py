@@ -29,6 +29,7 @@ from shadowmesh.processor.pairing_exchange import Exchange, Waiting, all_ended, 
 # What a closed exchange takes beside its text, on a 64-bit CPython 3.11.
 _CLOSED_BYTES = 300
 _USUAL_LEG_BYTES = 1000
+_SECOND_NS = 1_000_000_000
 
 _Key = tuple[str, str]
 
@@ -75,6 +76,8 @@ class Pairing:
         self._open: OrderedDict[_Key, Exchange] = OrderedDict()
         self._closed: OrderedDict[_Key, _Closed] = OrderedDict()
         self._closed_bytes = 0
+        # How many of the open exchanges began in each second: their earliest is asked for often, and they are many.
+        self._seconds: dict[int, int] = {}
 
     def add(
         self, leg: Leg, now: float, *, position: int = 0, size: int = _USUAL_LEG_BYTES
@@ -100,6 +103,7 @@ class Pairing:
 
         if new:
             self._open_up(key, exchange)
+        self._date(exchange, leg.started_ns // _SECOND_NS, new=new)
         self.size += 1
         self.bytes += size
         exchange.size += size
@@ -127,6 +131,16 @@ class Pairing:
         for exchange in self._open.values():
             return exchange.position
         return None
+
+    def earliest(self) -> int | None:
+        """
+        Return before which moment no leg that is here was dispatched, to the second; ``None`` when none is here.
+
+        It is in nanoseconds of the wall clock. A live leg begins before its shadow, so where only the shadow is here,
+        its pair may prove to be a little older.
+        """
+        second = min(self._seconds, default=None)
+        return None if second is None else second * _SECOND_NS
 
     def expire(self, now: float) -> list[Ended]:
         """Return the pairs that ended because a side did not come within the window."""
@@ -168,6 +182,21 @@ class Pairing:
         closed = self._closed.pop(key, None)
         if closed is not None:
             self._closed_bytes -= closed.size
+
+    def _date(self, exchange: Exchange, second: int, *, new: bool) -> None:
+        if not new:
+            if second >= exchange.second:
+                return
+            self._undate(exchange)
+        exchange.second = second
+        self._seconds[second] = self._seconds.get(second, 0) + 1
+
+    def _undate(self, exchange: Exchange) -> None:
+        left = self._seconds[exchange.second] - 1
+        if left:
+            self._seconds[exchange.second] = left
+        else:
+            del self._seconds[exchange.second]
 
     def _settle(self, key: _Key, exchange: Exchange) -> list[Ended]:
         """End the pairs whose shadow was here before its live leg."""
@@ -218,6 +247,7 @@ class Pairing:
         self.size -= exchange.held()
         self.bytes -= exchange.size
         del self._open[key]
+        self._undate(exchange)
         spans = exchange.gone
         if exchange.live is not None:
             spans += span_key(exchange.live)

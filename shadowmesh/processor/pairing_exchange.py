@@ -33,12 +33,14 @@ class Waiting(NamedTuple):
 class Exchange:
     """The legs of one exchange that are here, and the targets whose pairs have ended."""
 
-    __slots__ = ("ended", "gone", "live", "live_position", "opened", "position", "shadows", "size")
+    __slots__ = ("ended", "gone", "live", "live_position", "opened", "position", "second", "shadows", "size")
 
     def __init__(self, opened: float, position: int) -> None:
         self.opened = opened
         self.position = position
         """Of its first leg, so never greater than that of any other."""
+        self.second = 0
+        """Of the wall clock in which the earliest of its legs began that were here."""
         self.size = OPEN_BYTES
         self.live: Leg | None = None
         self.live_position = 0

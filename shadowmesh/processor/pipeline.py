@@ -8,18 +8,18 @@ comes back and is counted. So a pair is counted exactly once, however often its 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
-from opentelemetry.sdk.metrics.export import MetricsData, ResourceMetrics, ScopeMetrics
+from opentelemetry.sdk.metrics.export import Metric, MetricsData, ResourceMetrics, ScopeMetrics
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from shadowmesh import names
 from shadowmesh.compare.comparison import compare
-from shadowmesh.model import Comparison, Leg
+from shadowmesh.model import Comparison, Leg, Pair
 from shadowmesh.names import CostSource, Outcome, SpanOutcome
 from shadowmesh.pricing import Pricing
 from shadowmesh.processor.compare_span import compare_span, remarkable
@@ -32,7 +32,9 @@ from shadowmesh.processor.intake import Signal
 from shadowmesh.processor.metrics import PairMetrics
 from shadowmesh.processor.pairing import Ended, Pairing
 from shadowmesh.processor.settings import ProcessorSettings
-from shadowmesh.store.records import Added, Content, PairRecord
+from shadowmesh.store.records import Added, ComparedPair, Content, PairRecord
+from shadowmesh.store.watches import Watched
+from shadowmesh.telemetry.faults import Faults
 
 _SCOPE = InstrumentationScope(names.SCOPE_PROCESSOR, version("shadowmesh"), names.SCHEMA_URL)
 
@@ -66,6 +68,7 @@ class Pipeline:
         resource: of our metrics and spans; until the processor knows what it is called, a provisional one.
         put: takes the pairs that have ended.
         emit_span: takes each compare span that a pair is worth; ``None`` makes none.
+        faults: where it is counted that a leg or a pair fails here, which must not take others with it.
     """
 
     def __init__(
@@ -78,7 +81,9 @@ class Pipeline:
         emit_span: Callable[[ReadableSpan], object] | None,
         monotonic_ns: Clock,
         wall_ns: Clock,
+        faults: Faults | None = None,
     ) -> None:
+        self._faults = faults or Faults()
         self._pricing = pricing
         self.resource = resource
         self._put = put
@@ -90,12 +95,15 @@ class Pipeline:
         self._decoder = SpanDecoder(otlp_view())
         self._pairing = Pairing(settings.capacity, settings.window)
         self._funnel = FunnelBook()
+        self.texts_ns = 0
+        """When the last comparison of texts that was counted had been stored."""
         self._metrics = PairMetrics(
             wall_ns(),
             limit=settings.series,
             methods=settings.methods,
             models=settings.models,
             exponential=settings.histograms == "exponential",
+            similarity_match=settings.similarity_match,
         )
 
     @property
@@ -111,6 +119,10 @@ class Pipeline:
     def oldest(self) -> int | None:
         """Return the smallest position of the journal of a leg that waits; ``None`` where none does."""
         return self._pairing.oldest()
+
+    def earliest(self) -> int | None:
+        """Return the wall-clock time of the earliest dispatch among the legs that wait; ``None`` where none does."""
+        return self._pairing.earliest()
 
     def received(self) -> dict[str, int]:
         """Return all received spans by what became of them."""
@@ -129,9 +141,9 @@ class Pipeline:
             return NOTHING._replace(points=decode_funnel(request))
         return NOTHING._replace(contents=decode_contents(request))
 
-    def apply(self, decoded: Decoded, position: int, *, counted: bool = True) -> None:
+    def apply(self, decoded: Decoded, position: int, *, counted: bool = True) -> int:
         """
-        Take in what was decoded: after this its legs are paired or in the buffer.
+        Take in what was decoded: after this its legs are paired or in the buffer. Return how many failed, and are not.
 
         Args:
             position: of its record in the journal.
@@ -140,19 +152,26 @@ class Pipeline:
         now = self._monotonic_ns() / 1e9
         spans = decoded.spans
         outcomes = Counter({SpanOutcome.IGNORED: spans.ignored, SpanOutcome.REJECTED: spans.rejected})
+        failed = 0
         for leg, size in zip(spans.legs, spans.sizes, strict=True):
-            outcome, ended = self._pairing.add(self._priced(leg), now, position=position, size=size)
+            try:
+                outcome, ended = self._pairing.add(self._priced(leg), now, position=position, size=size)
+            except Exception as error:  # noqa: BLE001 - the one boundary: the legs beside it are not to blame
+                self._faults.report("pairing", error)
+                outcomes[SpanOutcome.REJECTED] += 1
+                failed += 1
+                continue
             outcomes[outcome] += 1
             self._end(ended)
         for content in decoded.contents:
             self._put(content, position)
-        if not counted:
-            return
-        for outcome, count in outcomes.items():
-            if count:
-                self._metrics.spans(outcome, count)
-        for point in decoded.points:
-            self._funnel.add(point)
+        if counted:
+            for outcome, count in outcomes.items():
+                if count:
+                    self._metrics.spans(outcome, count)
+            for point in decoded.points:
+                self._funnel.add(point)
+        return failed
 
     def expire(self) -> None:
         """End the pairs whose window is over."""
@@ -172,11 +191,17 @@ class Pipeline:
 
     def count(self, record: PairRecord, stored_ns: int | None = None) -> None:
         """Count one pair, which was stored now or at the wall-clock time ``stored_ns``."""
+        try:
+            self._count(record, self._wall_ns() if stored_ns is None else stored_ns)
+        except Exception as error:  # noqa: BLE001 - the one boundary: the pairs behind it are to be counted
+            self._faults.report("count", error)
+
+    def _count(self, record: PairRecord, now_ns: int) -> None:
         pair, comparison = record
-        self._metrics.pair(pair, comparison, self._wall_ns() if stored_ns is None else stored_ns)
         leg = pair.live or pair.shadow
         if leg is not None:
             self._funnel.ended(leg.experiment, pair.target, Outcome(comparison.outcome))
+        self._metrics.pair(pair, comparison, now_ns)
         if (
             self._emit_span is not None
             and pair.live is not None
@@ -185,9 +210,23 @@ class Pipeline:
         ):
             self._emit_span(compare_span(pair.live, pair.shadow, comparison, self.resource))
 
+    def texts(self, compared: Iterable[ComparedPair]) -> None:
+        """Count what was newly stored of what captured texts show."""
+        for stored, shown, stored_ns in compared:
+            self.texts_ns = max(self.texts_ns, stored_ns)
+            try:
+                self._metrics.texts(stored.record.pair, shown)
+            except Exception as error:  # noqa: BLE001 - the one boundary: the pairs behind it are to be counted
+                self._faults.report("count", error)
+
+    def watched(self, watched: Iterable[Watched]) -> None:
+        """Count the alarms."""
+        for key, levels, alarms, _ in watched:
+            self._metrics.watched(key, levels, alarms)
+
     def state(self) -> dict[str, Any]:
         """Return everything that was counted, as JSON has it."""
-        return {"metrics": self._metrics.state(), "funnel": self._funnel.state()}
+        return {"metrics": self._metrics.state(), "funnel": self._funnel.state(), "texts_ns": self.texts_ns}
 
     def restore(self, state: dict[str, Any]) -> None:
         """
@@ -198,13 +237,31 @@ class Pipeline:
         """
         self._funnel.restore(state["funnel"])
         self._metrics.restore(state["metrics"])
+        # Checkpoints were without it before there was anything to count.
+        self.texts_ns = int(state.get("texts_ns", 0))
 
-    def collect(self, gauges: Mapping[str, float] | None = None, *, again: bool = False) -> MetricsData:
-        """Return every metric as of now; see :meth:`PairMetrics.collect`."""
+    def caught_up(self) -> None:
+        """Take note that what was counted before the last end has been counted again."""
+        self._metrics.caught_up()
+
+    def collect(
+        self, gauges: Mapping[str, float] | None = None, judged: Sequence[Metric] = (), *, again: bool = False
+    ) -> MetricsData:
+        """
+        Return every metric as of now.
+
+        Args:
+            gauges: see :meth:`PairMetrics.collect`.
+            judged: what there is to be said of verdicts.
+            again: for a scrape, which gets every example and only one point a series; a new series else has two.
+        """
+        now_ns = self._wall_ns()
         metrics = self._metrics.collect(
-            self._wall_ns(), buffered=self._pairing.size, capacity=self._pairing.capacity, gauges=gauges, again=again
+            now_ns, buffered=self._pairing.size, capacity=self._pairing.capacity, gauges=gauges, again=again
         )
-        scope = ScopeMetrics(_SCOPE, metrics, names.SCHEMA_URL)
+        if not again:
+            metrics = self._metrics.with_first_points(metrics, now_ns)
+        scope = ScopeMetrics(_SCOPE, [*metrics, *judged], names.SCHEMA_URL)
         return MetricsData([ResourceMetrics(self.resource, [scope], self.resource.schema_url)])
 
     def accounts(self, unstored: Iterable[PairRecord] = ()) -> list[Account]:
@@ -225,5 +282,12 @@ class Pipeline:
 
     def _end(self, ended: list[Ended]) -> None:
         for pair, evicted, position in ended:
-            comparison = Comparison(outcome=Outcome.EVICTED) if evicted else compare(pair)
+            comparison = Comparison(outcome=Outcome.EVICTED) if evicted else self._compared(pair)
             self._put(PairRecord(pair, comparison), position)
+
+    def _compared(self, pair: Pair) -> Comparison:
+        try:
+            return compare(pair)
+        except Exception as error:  # noqa: BLE001 - the one boundary: a pair is never a missing row
+            self._faults.report("compare", error)
+            return Comparison(outcome=Outcome.NOT_COMPARABLE)

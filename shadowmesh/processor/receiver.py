@@ -16,10 +16,10 @@ from shadowmesh.processor.intake import Intake
 from shadowmesh.processor.otlp_grpc import GrpcServer
 from shadowmesh.processor.otlp_services import SERVICES
 from shadowmesh.processor.reception import Reception, Requests
-from shadowmesh.processor.server_tls import ServerTls
 from shadowmesh.processor.settings import ProcessorSettings
 from shadowmesh.processor.tokens import BearerTokens
 from shadowmesh.telemetry.faults import Faults
+from shadowmesh.telemetry.server_tls import ServerTls
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
@@ -90,7 +90,7 @@ class Receiver:
                 package is missing.
         """
         settings = self._settings
-        tls = None if settings.tls is None else ServerTls(settings.tls)
+        tls = None if settings.tls is None else ServerTls(settings.tls, key="processor.tls")
         if settings.bearer_token is not None:
             self._reception.tokens = BearerTokens(settings.bearer_token, clock=self._clock, faults=self._faults)
         self._reception.draining = False

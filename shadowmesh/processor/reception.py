@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from shadowmesh.errors import DecodeError, OverloadedError
+from shadowmesh.errors import DecodeError, OverloadedError, SetAsideError
 from shadowmesh.processor.intake import Accepted, Intake, Signal
 from shadowmesh.processor.limits import LimitSettings, Place, Room
 from shadowmesh.processor.refusal import Refusal, RefusedError
@@ -26,13 +26,14 @@ _CAUSES = {
 @dataclass(slots=True)
 class Requests:
     """
-    How many requests were answered, by answer: ``invalid`` are not OTLP, ``failed`` is our own doing, ``overloaded``
-    were told to come again, ``refused`` is everything else.
+    How many requests were answered, by answer: ``invalid`` are not OTLP, ``failed`` is our own doing and ``set_aside``
+    what failed too often, ``overloaded`` were told to come again, ``refused`` is everything else.
     """
 
     accepted: int = 0
     invalid: int = 0
     failed: int = 0
+    set_aside: int = 0
     overloaded: int = 0
     refused: int = 0
 
@@ -104,6 +105,8 @@ class Reception:
             self.requests.invalid += 1
         elif refusal is Refusal.FAILED:
             self.requests.failed += 1
+        elif refusal is Refusal.SET_ASIDE:
+            self.requests.set_aside += 1
         elif refusal is Refusal.OVERLOADED:
             self.requests.overloaded += 1
         else:
@@ -136,6 +139,8 @@ class Reception:
             return RefusedError(Refusal.MALFORMED, str(error))
         except OverloadedError as error:
             return RefusedError(Refusal.OVERLOADED, str(error), retry_after=error.retry_after)
+        except SetAsideError as error:
+            return RefusedError(Refusal.SET_ASIDE, str(error))
         except Exception as error:  # noqa: BLE001 - the one boundary: the sender must learn that it failed
             return self.failed(error)
         finally:

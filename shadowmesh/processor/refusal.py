@@ -14,7 +14,8 @@ class Refusal(Enum):
     A reason, the gRPC status and the HTTP status.
 
     Which of them make a sender try again is OTLP's rule: UNAVAILABLE, DEADLINE_EXCEEDED and 503 do, the others do not.
-    A failure of ours is among the former. The sender keeps what it has, and whatever failed may have been mended.
+    A failure of ours is among the former. The sender keeps what it has, and whatever failed may have been mended; but
+    not when the same fails again and again, for then all that is queued behind it would wait for ever.
     """
 
     MALFORMED = ("malformed", grpc.StatusCode.INVALID_ARGUMENT, 400)
@@ -26,6 +27,7 @@ class Refusal(Enum):
     TOO_SLOW = ("too_slow", grpc.StatusCode.DEADLINE_EXCEEDED, 503)
     OVERLOADED = ("overloaded", grpc.StatusCode.UNAVAILABLE, 503)
     FAILED = ("failed", grpc.StatusCode.UNAVAILABLE, 503)
+    SET_ASIDE = ("set_aside", grpc.StatusCode.INTERNAL, 500)
 
     def __init__(self, label: str, status: grpc.StatusCode, http: int) -> None:
         self.label = label

@@ -4,47 +4,51 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.metrics.export import MetricsData
-from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 
 from shadowmesh.errors import OverloadedError, StartError, StoreError
-from shadowmesh.names import SERVICE_INSTANCE_ID, SERVICE_NAME
+from shadowmesh.names import SERVICE_INSTANCE_ID
 from shadowmesh.pricing import Pricing, bundled_list_prices
+from shadowmesh.processor.clocks import Clocks
 from shadowmesh.processor.destination import Destination
 from shadowmesh.processor.endpoints import port_of, refuse_self
 from shadowmesh.processor.exporters import unheeded_variables
 from shadowmesh.processor.funnel import Account
-from shadowmesh.processor.identity import identity
+from shadowmesh.processor.identity import identity, own_resource
 from shadowmesh.processor.intake import Accepted, Signal
+from shadowmesh.processor.judging import Judging
 from shadowmesh.processor.keeper import Keeper
 from shadowmesh.processor.pipeline import Clock, Pipeline
 from shadowmesh.processor.receiver import Receiver
 from shadowmesh.processor.settings import ProcessorSettings
-from shadowmesh.processor.status import status_of
+from shadowmesh.processor.status import asking, status_of
 from shadowmesh.store.records import Content, PairRecord
 from shadowmesh.telemetry.faults import Faults
 from shadowmesh.telemetry.life import Life
-from shadowmesh.telemetry.providers import make_resource, sdk_disabled
-from shadowmesh.telemetry.settings import TelemetrySettings
+from shadowmesh.telemetry.providers import sdk_disabled
 from shadowmesh.telemetry.snapshot import header
 from shadowmesh.telemetry.status import StatusEndpoint
-from shadowmesh.telemetry.status_shape import ProcessorStatus, as_json
+from shadowmesh.telemetry.status_shape import ProcessorStatus
+from shadowmesh.verdict.plan import Plan
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
 _EXPIRY_SECONDS = 1.0
-_STATUS_SECONDS = 1.0
+_FOLD_SECONDS = 30.0
+_JUDGE_SECONDS = 60.0
 _SWEEP_SECONDS = 60.0
+# For one that is saved after everything was stored at the last moment.
+_CHECKPOINT_SECONDS = 1.0
+# For the last alerts; what waits longer waits for the next start.
+_ALERT_SECONDS = 1.0
 
 _LOG = logging.getLogger("shadowmesh")
 
@@ -59,6 +63,7 @@ class Processor:
     Args:
         monotonic_ns: the clock of the pairing window.
         wall_ns: the clock of metrics.
+        plans: how candidates are judged, by the experiments of the processor's own file; the others by defaults.
         faults: where errors after the start are counted, and logged once per cause.
     """
 
@@ -68,11 +73,12 @@ class Processor:
         *,
         monotonic_ns: Clock = time.monotonic_ns,
         wall_ns: Clock = time.time_ns,
+        plans: Sequence[Plan] = (),
         faults: Faults | None = None,
     ) -> None:
         self.faults = faults or Faults()
         self._settings = settings
-        self._resource = _resource()
+        self._resource = own_resource()
         self._life = Life(monotonic_ns=monotonic_ns, wall_ns=wall_ns)
         self._pipeline = Pipeline(
             settings,
@@ -82,12 +88,15 @@ class Processor:
             emit_span=self._emit_span if settings.compare_spans != "never" and _wants_spans(settings) else None,
             monotonic_ns=monotonic_ns,
             wall_ns=wall_ns,
+            faults=self.faults,
         )
-        self.receiver = Receiver(settings, self, ready=self._why_not, routes=self._routes(), faults=self.faults)
+        self._judging = Judging(settings, plans, faults=self.faults, wall_ns=wall_ns, monotonic_ns=monotonic_ns)
+        routes = self._routes()
+        self.receiver = Receiver(settings, self, ready=self._why_not, routes=routes, faults=self.faults)
         self._keeper: Keeper | None = None
         self._wall_ns = wall_ns
         self._destinations: list[Destination] = []
-        self._clocks: list[asyncio.Task[None]] = []
+        self._clocks = Clocks(self.faults)
         self._status: StatusEndpoint | None = None
         self._port: int | None = None
 
@@ -123,32 +132,35 @@ class Processor:
             raise
         for destination in self._destinations:
             destination.start()
-        self._clocks = [
-            asyncio.create_task(self._every(min(_EXPIRY_SECONDS, self._settings.window), self.expire)),
-            asyncio.create_task(self._every(self._settings.metric_interval, self.export_metrics)),
-            asyncio.create_task(self._every(self._settings.checkpoint_interval, self.checkpoint)),
-            asyncio.create_task(self._every(_SWEEP_SECONDS, self._sweep)),
-        ]
+        self._clocks.start(min(_EXPIRY_SECONDS, self._settings.window), self.expire)
+        self._clocks.start(self._settings.metric_interval, self.export_metrics)
+        self._clocks.start(self._settings.checkpoint_interval, self.checkpoint)
+        self._clocks.start(_FOLD_SECONDS, self.fold)
+        self._clocks.start(_JUDGE_SECONDS, self.judge)
+        self._clocks.start(_SWEEP_SECONDS, self._sweep)
         self._port = self.receiver.port
         return self._port
 
     async def drain(self, grace: float, *, flush: bool = False) -> None:
         """
-        Take nothing new in, store, save and export what has ended, all within ``grace`` seconds.
+        Take nothing new in, store, save and export what has ended, all within ``grace`` seconds, or
+        one more where the store hangs.
 
         Args:
             flush: end what waits, too. Without, it waits in the journal for the next start: its other half may come.
         """
         deadline = asyncio.get_running_loop().time() + grace
         await self.receiver.drain(grace)
-        self._stop_clocks()
+        self._clocks.stop()
         if flush:
             self._pipeline.flush()
         if self._keeper is not None:
+            left = max(deadline - asyncio.get_running_loop().time(), 0)
             try:
-                await self._keeper.drain(max(deadline - asyncio.get_running_loop().time(), 0))
-            except StoreError as error:
+                await asyncio.wait_for(self._keeper.drain(left), left + _CHECKPOINT_SECONDS)
+            except (StoreError, TimeoutError) as error:
                 self.faults.report("checkpoint", error)
+        await self._judging.drain(min(max(deadline - asyncio.get_running_loop().time(), 0), _ALERT_SECONDS))
         if self._destinations:
             left = max(deadline - asyncio.get_running_loop().time(), 0)
             last = self._collect()
@@ -156,8 +168,9 @@ class Processor:
 
     async def close(self) -> None:
         """End at once; what was not drained is in the journal, what was not exported is dropped and counted."""
-        self._stop_clocks()
+        self._clocks.stop()
         await self.receiver.close()
+        await self._judging.close()
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
             await keeper.close()
@@ -177,6 +190,7 @@ class Processor:
         Raises:
             DecodeError: the bytes are no request of the signal.
             OverloadedError: there is no room now.
+            SetAsideError: it failed again and again, and is lost.
         """
         if self._keeper is None:
             raise OverloadedError("starting", retry_after=1.0)
@@ -233,6 +247,26 @@ class Processor:
         if self._keeper is not None:
             await self._keeper.checkpoint()
 
+    async def fold(self) -> None:
+        """
+        Add to the ledgers what is settled now; done every half minute.
+
+        Raises:
+            StoreError: the rest was not; it is the next time.
+        """
+        if self._keeper is not None:
+            await self._keeper.fold()
+
+    async def judge(self) -> None:
+        """
+        Make the verdicts, for metrics and alerts; done every minute.
+
+        Raises:
+            StoreError: the store failed; what was said of them before stands.
+        """
+        if self._keeper is not None:
+            await self._judging.judge()
+
     async def stored(self, seconds: float) -> bool:
         """Return whether everything that has ended was stored and counted within so many seconds."""
         return self._keeper is None or await self._keeper.writer.drain(seconds)
@@ -250,28 +284,36 @@ class Processor:
 
     async def _open_keeper(self) -> None:
         name = await asyncio.to_thread(identity, Path(self._settings.data))
-        if SERVICE_INSTANCE_ID not in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", ""):
-            # One that stays: what this processor counts goes on after a restart, as one series.
-            self._resource = self._resource.merge(Resource({SERVICE_INSTANCE_ID: name}))
-        self._pipeline.resource = self._resource
+        self._resource = self._pipeline.resource = own_resource(name)
         instance = str(self._resource.attributes[SERVICE_INSTANCE_ID])
         self._keeper = Keeper(
-            self._settings, self._pipeline, name=name, instance=instance, faults=self.faults, wall_ns=self._wall_ns
+            self._settings,
+            self._pipeline,
+            name=name,
+            instance=instance,
+            judging=self._judging,
+            faults=self.faults,
+            wall_ns=self._wall_ns,
         )
         await self._keeper.open()
 
     def _collect(self, *, again: bool = False) -> MetricsData:
-        return self._pipeline.collect({} if self._keeper is None else self._keeper.gauges(), again=again)
+        gauges = {} if self._keeper is None else self._keeper.gauges() | self._judging.gauges()
+        return self._pipeline.collect(gauges, self._judging.metrics(self._wall_ns()), again=again)
 
     def _routes(self) -> list[BaseRoute]:
         """Return what the HTTP port answers beside OTLP and health."""
-        if not self._settings.scrape:
+        if self._settings.http_listen is None:
             return []
         try:
             from shadowmesh.processor.scrape import scrape_route
+            from shadowmesh.processor.verdict_routes import verdict_routes
         except ImportError as error:
             raise StartError(f"{error.name} is missing: pip install 'shadowmesh[processor]'") from error
-        return [scrape_route(partial(self._collect, again=True), allowed=self._knows)]
+        routes: list[BaseRoute] = [*verdict_routes(self._judging.verdicts, faults=self.faults, allowed=self._knows)]
+        if self._settings.scrape:
+            routes.append(scrape_route(partial(self._collect, again=True), allowed=self._knows))
+        return routes
 
     def _knows(self, authorization: Sequence[str]) -> bool:
         # The receiver is made with these routes, so there is none yet when they are.
@@ -284,25 +326,7 @@ class Processor:
     def _open_status(self) -> None:
         if self._settings.status is None:
             return
-        loop = asyncio.get_running_loop()
-
-        def report() -> dict[str, Any]:
-            """Ask the loop, which owns what is asked for; one that is too busy gives no answer."""
-            answer: Future[dict[str, Any]] = Future()
-
-            def look() -> None:
-                if answer.set_running_or_notify_cancel():
-                    try:
-                        answer.set_result(as_json(self.status()))
-                    except Exception as error:  # noqa: BLE001 - handed to the thread that asked
-                        answer.set_exception(error)
-
-            loop.call_soon_threadsafe(look)
-            try:
-                return answer.result(_STATUS_SECONDS)
-            finally:
-                answer.cancel()
-
+        report = asking(asyncio.get_running_loop(), self.status)
         self._status = StatusEndpoint(self._settings.status, report, faults=self.faults)
         self._status.open()
         self._status.start()
@@ -311,29 +335,6 @@ class Processor:
         for export in self._settings.export:
             refuse_self(export.endpoint, port)
 
-    async def _every(self, seconds: float, action: Callable[[], Awaitable[None] | None]) -> None:
-        while True:
-            await asyncio.sleep(seconds)
-            try:
-                done = action()
-                if done is not None:
-                    await done
-            except Exception as error:  # noqa: BLE001 - the one boundary: a stopped clock lets all pairs wait
-                self.faults.report(action.__name__, error)
-
-    def _stop_clocks(self) -> None:
-        clocks, self._clocks = self._clocks, []
-        for clock in clocks:
-            clock.cancel()
-
 
 def _wants_spans(settings: ProcessorSettings) -> bool:
     return any(export.traces for export in settings.export)
-
-
-def _resource() -> Resource:
-    """Return this process's resource: a name of ours where the environment gives none, and an instance id."""
-    resource = make_resource(TelemetrySettings())
-    if str(resource.attributes[SERVICE_NAME]).startswith("unknown_service"):
-        resource = resource.merge(Resource({SERVICE_NAME: "shadowmesh-processor"}))
-    return resource

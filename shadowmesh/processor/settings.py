@@ -8,13 +8,14 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, SecretStr, model_validator
 
 from shadowmesh.pricing import PriceSettings
+from shadowmesh.processor.alert_settings import AlertSettings
 from shadowmesh.processor.journal_settings import JournalSettings
 from shadowmesh.processor.limits import LimitSettings
-from shadowmesh.processor.server_tls import ServerTlsSettings
 from shadowmesh.processor.tokens import BearerTokenSettings
 from shadowmesh.settings import ByteSize, Endpoint, ListenAddress, Seconds, Settings
 from shadowmesh.store.settings import StoreSettings
 from shadowmesh.telemetry.local_address import StatusAddress
+from shadowmesh.telemetry.server_tls import ServerTlsSettings
 
 Pattern = Annotated[str, Field(min_length=1, max_length=256)]
 """A shell pattern such as ``acme.v1.Models/*``."""
@@ -80,10 +81,12 @@ class ProcessorSettings(Settings):
     ``methods`` is empty, no model when ``models`` is. ``series`` bounds the attribute sets of each metric
     either way. ``histograms`` are ``explicit``, with the bounds of the conventions, or ``exponential``, which
     Prometheus keeps as native ones. With ``scrape`` the HTTP port answers ``/metrics``. Of pairs with both legs
-    ``compare_spans`` gives a span to all, to those that ``compare_threshold`` finds worth one, or to none.
-    ``data`` is the directory of what must outlive the process: its name, its journal and, unless ``store`` says
-    otherwise, its store in ``pairs.db``. ``settle`` seconds after a call began its spans are here: the longest
-    deadline and what exporters take. Every ``checkpoint_interval`` what was counted is saved.
+    ``compare_spans`` gives a span to all, to those that ``compare_threshold`` finds worth one, or to none. Captured
+    outputs match in metrics from a similarity of ``similarity_match`` on.
+    ``data`` is the directory of what must outlive the process: its name and, unless ``journal`` and ``store`` say
+    otherwise, its journal, and its store in ``pairs.db``. ``settle`` seconds after a call began its spans are here:
+    the longest deadline and what exporters take. Every ``checkpoint_interval`` what was counted is saved.
+    ``alerts`` says when a candidate that became worse is an alarm, and who is told of it and of answers that change.
     ``status`` is where ``shadowmesh status`` may ask; it is not the interceptor's key, because one file may set both
     and they cannot share an address.
     """
@@ -105,6 +108,7 @@ class ProcessorSettings(Settings):
     metric_interval: Seconds = 10.0
     compare_spans: Literal["always", "threshold", "never"] = "threshold"
     compare_threshold: CompareThresholdSettings = CompareThresholdSettings()
+    similarity_match: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.95
     prices: tuple[PriceSettings, ...] = ()
     methods: tuple[Pattern, ...] = ()
     models: tuple[Pattern, ...] = ()
@@ -112,17 +116,21 @@ class ProcessorSettings(Settings):
     histograms: Literal["explicit", "exponential"] = "explicit"
     scrape: Annotated[bool, Field(strict=True)] = False
     queue: QueueSettings = QueueSettings()
+    alerts: AlertSettings = AlertSettings()
     status: StatusAddress | None = None
 
     @property
     def journal_settings(self) -> JournalSettings:
-        """Where the journal is, said or not."""
-        return self.journal or JournalSettings(directory=str(Path(self.data) / "journal"))
+        """What was set of the journal, and where it is, said or not."""
+        journal = self.journal or JournalSettings()
+        directory = journal.directory or str(Path(self.data) / "journal")
+        return journal.model_copy(update={"directory": directory})
 
     @property
     def store_settings(self) -> StoreSettings:
-        """Where the store is, said or not."""
-        return self.store or StoreSettings(url=SecretStr(f"sqlite:///{Path(self.data) / 'pairs.db'}"))
+        """What was set of the store, and where it is, said or not."""
+        store = self.store or StoreSettings()
+        return store.model_copy(update={"url": store.url or SecretStr(f"sqlite:///{Path(self.data) / 'pairs.db'}")})
 
     @model_validator(mode="after")
     def _room_for_one(self) -> Self:

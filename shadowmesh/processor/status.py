@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
 from dataclasses import asdict
 from itertools import groupby
 from typing import Any
@@ -22,12 +24,14 @@ from shadowmesh.telemetry.status_shape import (
     ProcessorStatus,
     Queue,
     Storage,
+    as_json,
 )
 from shadowmesh.telemetry.status_shape import Requests as RequestCounts
 
 # Names come from whoever sends spans; the answer stays small whatever they send.
 _MOST_TARGETS = 200
 _LONGEST_NAME = 128
+_ANSWER_SECONDS = 1.0
 
 
 def status_of(
@@ -62,6 +66,33 @@ def status_of(
             for export, destination in zip(settings.export, destinations, strict=False)
         ),
     )
+
+
+def asking(loop: asyncio.AbstractEventLoop, status: Callable[[], ProcessorStatus]) -> Callable[[], dict[str, Any]]:
+    """
+    Return what another thread may call for the status as JSON; the loop makes it, which owns what is asked for.
+
+    Raises:
+        TimeoutError: when called, and the loop is too busy to answer.
+    """
+
+    def report() -> dict[str, Any]:
+        answer: Future[dict[str, Any]] = Future()
+
+        def look() -> None:
+            if answer.set_running_or_notify_cancel():
+                try:
+                    answer.set_result(as_json(status()))
+                except Exception as error:  # noqa: BLE001 - handed to the thread that asked
+                    answer.set_exception(error)
+
+        loop.call_soon_threadsafe(look)
+        try:
+            return answer.result(_ANSWER_SECONDS)
+        finally:
+            answer.cancel()
+
+    return report
 
 
 def _paired(account: Account) -> Paired:

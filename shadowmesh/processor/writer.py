@@ -24,6 +24,8 @@ from shadowmesh.telemetry.faults import Faults
 _BATCH = 1024
 _FIRST_BACK_OFF = 0.1
 _MOST_BACK_OFF = 5.0
+THREAD = "shadowmesh-store"
+"""What the names of the threads begin with that may wait for a store."""
 
 Result = TypeVar("Result")
 
@@ -48,6 +50,7 @@ class Writer:
     Args:
         stored: told, on the loop, of every batch of pairs that was stored.
         most_waiting: beyond it :attr:`full` says so, and whoever feeds the writer stops for a while.
+        patience: seconds that closing waits for a store that does not answer.
     """
 
     def __init__(
@@ -58,7 +61,9 @@ class Writer:
         faults: Faults,
         wall_ns: Callable[[], int] = time.time_ns,
         most_waiting: int = 50_000,
+        patience: float = 5.0,
     ) -> None:
+        self._patience = patience
         self.refused = 0
         """What the store would not take, whatever was tried."""
         self.failing = False
@@ -69,7 +74,7 @@ class Writer:
         self._most = most_waiting
         self._waiting: deque[_Waiting] = deque()
         self._under_way: Sequence[_Waiting] = ()
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="shadowmesh-store")
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=THREAD)
         self._more, self._idle, self._roomy = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._idle.set()
         self._task: asyncio.Task[None] | None = None
@@ -94,6 +99,11 @@ class Writer:
             for item, _ in batch:
                 if isinstance(item, PairRecord):
                     yield item
+
+    def earliest(self) -> int | None:
+        """Return the wall-clock time of the earliest dispatch of what is not stored; ``None`` if everything is."""
+        legs = (pair.live or pair.shadow for pair, _ in self.pairs())
+        return min((leg.started_ns for leg in legs if leg is not None), default=None)
 
     def put(self, item: PairRecord | Content, position: int) -> None:
         """Take one in; it is stored soon."""
@@ -122,13 +132,22 @@ class Writer:
         return not self.waiting
 
     async def close(self) -> None:
-        """Finish the call that is under way, leave the rest to the journal, and close the store."""
+        """
+        Finish the call that is under way, leave the rest to the journal, and close the store.
+
+        A call to which the store gives no answer goes on in its thread, and the store is closed after it.
+        """
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        await self.call(self._store.close)
+        closed = asyncio.wrap_future(self._thread.submit(self._store.close))
         self._thread.shutdown(wait=False)
+        await asyncio.wait([closed], timeout=self._patience)
+        if closed.done():
+            closed.result()
+        else:
+            self._faults.report("store", "gives no answer, and was left alone")
 
     async def _run(self) -> None:
         while True:
@@ -189,6 +208,9 @@ class Writer:
                 self.failing = True
                 await asyncio.sleep(back_off)
                 back_off = min(back_off * 2, _MOST_BACK_OFF)
+            except Exception as error:  # noqa: BLE001 - the one boundary: who stores must not end over one record
+                self._faults.report("store", error)
+                return None
             else:
                 self.failing = False
                 return result

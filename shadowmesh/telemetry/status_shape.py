@@ -188,13 +188,14 @@ class InterceptorStatus(Status):
 
 class Requests(Shape):
     """
-    OTLP requests by answer: ``invalid`` are not OTLP, ``failed`` is the processor's own doing, ``overloaded`` were told
-    to come again, ``refused`` is everything else, for instance a wrong token.
+    OTLP requests by answer: ``invalid`` are not OTLP, ``failed`` is the processor's own doing and ``set_aside`` what
+    failed too often, ``overloaded`` were told to come again, ``refused`` is everything else, such as a wrong token.
     """
 
     accepted: int
     invalid: int
     failed: int
+    set_aside: int = 0
     overloaded: int = 0
     refused: int = 0
 

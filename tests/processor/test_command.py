@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ from support.legs import live, shadow
 from support.otlp import TRACES, OtlpSink, call, legs_request, sums
 
 from shadowmesh import names
+from shadowmesh.cli.processor import collect_seldom
 
 
 async def start(*arguments: str) -> asyncio.subprocess.Process:
@@ -71,3 +73,19 @@ async def test_what_cannot_start_says_why_in_one_line(
     assert (process.returncode, output) == (code, b"")
     assert says in errors.decode()
     assert errors.decode().count("\n") == 1
+
+
+def test_legs_that_wait_are_not_walked_through_for_garbage_again_and_again() -> None:
+    before = gc.get_threshold()
+    try:
+        collect_seldom()
+        assert gc.get_freeze_count() > 0
+        gc.collect()
+        collections = gc.get_stats()[0]["collections"]
+        waiting = [[number] for number in range(10_000)]
+        # By default a few hundred of them would be looked at.
+        assert gc.get_stats()[0]["collections"] == collections
+        assert len(waiting) == 10_000
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)

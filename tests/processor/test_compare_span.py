@@ -14,7 +14,6 @@ from opentelemetry.trace import SpanKind
 from support.legs import T0, lasting, live, shadow, usage
 
 from shadowmesh.compare.comparison import compare
-from shadowmesh.compare.divergence import Output
 from shadowmesh.model import ChunkGaps, Comparison, Cost, Leg, Pair
 from shadowmesh.processor.compare_span import FIGURES, compare_span, compare_span_id, remarkable
 from shadowmesh.processor.settings import CompareThresholdSettings
@@ -25,8 +24,8 @@ def pair_of(live_leg: Leg, shadow_leg: Leg) -> Pair:
     return Pair(pair_id="p1", target="candidate", live=live_leg, shadow=shadow_leg)
 
 
-def span_of(live_leg: Leg, shadow_leg: Leg, outputs: tuple[Output, Output] | None = None) -> ReadableSpan:
-    comparison = compare(pair_of(live_leg, shadow_leg), outputs=outputs)
+def span_of(live_leg: Leg, shadow_leg: Leg) -> ReadableSpan:
+    comparison = compare(pair_of(live_leg, shadow_leg))
     return compare_span(live_leg, shadow_leg, comparison, Resource({"service.name": "p"}))
 
 
@@ -91,7 +90,6 @@ def test_it_says_all_changes_and_checks_with_their_types() -> None:
             cost=dollars(0.25),
             fields=usage(10, 8, finish_reasons=("stop",)),
         ),
-        outputs=(Output("four score"), Output("four seven")),
     )
     assert dict(span.attributes or {}) == {
         "shadowmesh.pair.id": "p1",
@@ -124,13 +122,10 @@ def test_it_says_all_changes_and_checks_with_their_types() -> None:
         "shadowmesh.match.status_code": True,
         "shadowmesh.match.finish_reason": True,
         "shadowmesh.match.output": False,
-        "shadowmesh.output.divergence.at": 6,
-        "shadowmesh.output.divergence.share": 0.6,
     }
     kinds = {name: type(value) for name, value in (span.attributes or {}).items()}
     assert kinds["shadowmesh.pair.output_tokens.delta"] is int
     assert kinds["shadowmesh.pair.stall_count.delta"] is int
-    assert kinds["shadowmesh.output.divergence.at"] is int
     assert kinds["shadowmesh.pair.outcome"] is str
 
 

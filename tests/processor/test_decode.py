@@ -127,6 +127,7 @@ UNACCEPTABLE: dict[str, Callable[[Span], object]] = {
     "short trace id": lambda span: setattr(span, "trace_id", b"123"),
     "no trace id": lambda span: setattr(span, "trace_id", bytes(16)),
     "no span id": lambda span: setattr(span, "span_id", b""),
+    "ends where no clock goes": lambda span: setattr(span, "end_time_unix_nano", 1 << 63),
     "ends before it starts": lambda span: setattr(span, "end_time_unix_nano", span.start_time_unix_nano - 1),
     "unknown role": setting(names.ROLE, text("mirror")),
     "role that is no text": setting(names.ROLE, integer(1)),

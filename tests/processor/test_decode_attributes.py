@@ -152,6 +152,20 @@ def test_no_count_and_no_cost_is_negative_by_any_name() -> None:
             assert read(KeyValue(key=key, value=value).SerializeToString()) is NOTHING
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        *(names.STREAM_STALL_COUNT, names.STREAM_MESSAGE_COUNT, names.STREAM_WRITE_STALL, names.MIRROR_QUEUE_TIME),
+        *(names.STREAM_CHUNK_GAP_P50, names.STREAM_CHUNK_GAP_P95, names.STREAM_CHUNK_GAP_MAX, names.CALL_DEADLINE),
+        names.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK,
+    ],
+)
+def test_no_count_and_no_time_of_a_stream_is_negative(key: str) -> None:
+    for value in (AnyValue(int_value=-1), AnyValue(double_value=-1.0)):
+        assert read(KeyValue(key=key, value=value).SerializeToString()) is NOTHING
+    assert read(KeyValue(key=key, value=AnyValue(int_value=0)).SerializeToString()) is not NOTHING
+
+
 def test_values_that_never_come_again_take_no_other_s_place() -> None:
     reader = attributes(values=10)
     usual = [text(names.RPC_METHOD, f"m{number}") for number in range(10)]

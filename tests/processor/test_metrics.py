@@ -12,16 +12,17 @@ from hypothesis import strategies as st
 from opentelemetry.sdk.metrics.export import Histogram, Metric
 from support.legs import lasting, live, shadow, usage
 from support.metrics import attributes_of, data_of, kind_of, points_of, received, value_of
-from support.pairs import GAUGES, NOW, START, dollars, everything, measured, record
+from support.pairs import GAUGES, NOW, START, dollars, everything, measured, record, shown
 
+from shadowmesh.compare.texts import TextComparison
 from shadowmesh.model import Comparison, Cost, Pair
 from shadowmesh.names import SpanOutcome
 from shadowmesh.processor.instruments import INSTRUMENTS, OBSERVED
 from shadowmesh.processor.metrics import PairMetrics
 
+TARGET = {"shadowmesh.experiment.name": "summaries", "shadowmesh.target.name": "candidate"}
 COMMON = {
-    "shadowmesh.experiment.name": "summaries",
-    "shadowmesh.target.name": "candidate",
+    **TARGET,
     "rpc.method": "shadowmesh.v1.Inference/Generate",
     "gen_ai.operation.name": "chat",
 }
@@ -62,16 +63,31 @@ GOLDEN: dict[str, tuple[str, str, list[tuple[dict[str, Any], float]]]] = {
         "{check}",
         [
             ({**COMMON, "shadowmesh.check.name": "finish_reason", "shadowmesh.check.result": "mismatch"}, 1),
+            ({**COMMON, "shadowmesh.check.name": "output_exact", "shadowmesh.check.result": "mismatch"}, 1),
             ({**COMMON, "shadowmesh.check.name": "output_exact", "shadowmesh.check.result": "not_comparable"}, 1),
+            ({**COMMON, "shadowmesh.check.name": "output_similarity", "shadowmesh.check.result": "mismatch"}, 1),
             ({**COMMON, "shadowmesh.check.name": "status_code", "shadowmesh.check.result": "match"}, 1),
         ],
     ),
+    "shadowmesh.pair.output.divergence": ("Histogram", "1", [(COMMON, 0.75)]),
     "shadowmesh.pair.lag": ("Histogram", "s", [(COMMON, 9.0)]),
     "shadowmesh.pairing.spans": ("Counter", "{span}", [({"shadowmesh.span.outcome": "accepted"}, 2)]),
     "shadowmesh.pairing.splits": ("Counter", "{pair}", [({}, 3)]),
     "shadowmesh.journal.size": ("UpDownCounter", "By", [({}, 4096)]),
     "shadowmesh.store.waiting": ("UpDownCounter", "{record}", [({}, 5)]),
     "shadowmesh.store.refused": ("Counter", "{record}", [({}, 1)]),
+    "shadowmesh.receiver.set_aside": ("Counter", "{request}", [({}, 2)]),
+    "shadowmesh.verdict.alarms": (
+        "Counter",
+        "{alarm}",
+        [
+            ({**TARGET, "shadowmesh.finding.name": "errors"}, 1),
+            ({**TARGET, "shadowmesh.finding.name": "latency.duration.p95"}, 0),
+        ],
+    ),
+    "shadowmesh.alerts.waiting": ("UpDownCounter", "{alert}", [({}, 6)]),
+    "shadowmesh.alerts.delivered": ("Counter", "{alert}", [({}, 7)]),
+    "shadowmesh.alerts.lost": ("Counter", "{alert}", [({}, 8)]),
     "shadowmesh.pairing.buffer.size": ("UpDownCounter", "{span}", [({}, 3)]),
     "shadowmesh.pairing.buffer.capacity": ("UpDownCounter", "{span}", [({}, 1000)]),
 }
@@ -82,6 +98,7 @@ _TIME_DELTA = (0.001, 0.0025, 0.005, *_DURATION)
 _RATIO = (0.25, 0.5, 0.67, 0.8, 0.9, 0.95, 1, 1.05, 1.1, 1.25, 1.5, 2, 3, 5, 10)
 _FIRST_CHUNK = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 _PER_TOKEN = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
+_TENTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _TOKEN_DELTA = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
 BOUNDS: dict[str, tuple[float, ...]] = {
     "shadowmesh.call.duration": _DURATION,
@@ -97,6 +114,7 @@ BOUNDS: dict[str, tuple[float, ...]] = {
     "shadowmesh.pair.input_tokens.delta": _TOKEN_DELTA,
     "shadowmesh.pair.output_tokens.delta": _TOKEN_DELTA,
     "shadowmesh.pair.cost.delta": (0, 1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 1, 10),
+    "shadowmesh.pair.output.divergence": (0, 0.01, 0.02, 0.05, *_TENTHS, 0.95, 1),
     "shadowmesh.pair.lag": (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30, 60, 120, 300),
 }
 
@@ -140,6 +158,32 @@ def test_a_metric_on_the_wire_has_the_instrument_unit_attributes_and_values_of_t
     assert shown[:2] == expected[:2]
     assert [attributes for attributes, _ in shown[2]] == [attributes for attributes, _ in expected[2]]
     assert [value for _, value in shown[2]] == pytest.approx([value for _, value in expected[2]])
+
+
+def checks(metrics: PairMetrics, name: str) -> dict[str, float]:
+    """Return how often each result of a check was counted."""
+    found = values(collected(metrics)["shadowmesh.pair.checks"])
+    return {one["shadowmesh.check.result"]: value for one, value in found if one["shadowmesh.check.name"] == name}
+
+
+@pytest.mark.parametrize(
+    ("similarity", "result"), [(0.9, "match"), (0.89, "mismatch"), (None, "not_comparable"), (1.0, "match")]
+)
+def test_captured_outputs_match_from_the_similarity_on_that_was_set(similarity: float | None, result: str) -> None:
+    metrics = PairMetrics(START, similarity_match=0.9)
+    shown(metrics, TextComparison(similarity))
+    assert checks(metrics, "output_similarity") == {result: 1}
+    assert "shadowmesh.pair.output.divergence" not in collected(metrics)
+
+
+def test_texts_tell_whether_outputs_are_equal_where_digests_have_not() -> None:
+    metrics = PairMetrics(START)
+    shown(metrics, TextComparison(1.0, equal=True), live="a", shadow="a")
+    assert checks(metrics, "output_exact") == {}
+    shown(metrics, TextComparison(1.0, equal=True), live="a")
+    shown(metrics, TextComparison(0.5, 4, 0.5, equal=False))
+    shown(metrics, TextComparison(None, None, None, equal=None))
+    assert checks(metrics, "output_exact") == {"match": 1, "mismatch": 1}
 
 
 def test_every_point_on_the_wire_is_cumulative_from_the_start_to_now() -> None:

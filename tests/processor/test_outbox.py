@@ -93,3 +93,24 @@ async def test_draining_ends_in_time_when_the_sender_hangs_and_closing_counts_wh
         await box.close()
         assert (box.dropped, sender.closed, box.idle) == (2, 1, True)
         assert faults.totals() == {"box: closed before everything was sent": 1}
+
+
+class Choosy(Gate):
+    """A sender that fails on one item."""
+
+    async def send(self, batch: Sequence[str]) -> bool:
+        await super().send(batch)
+        if "poison" in batch:
+            raise ValueError
+        return True
+
+
+async def test_an_item_on_which_the_sender_fails_is_lost_alone() -> None:
+    sender = Choosy()
+    async with outbox(sender, batch=5) as (box, faults):
+        for item in ("a", "b", "poison", "d", "e"):
+            box.offer(item)
+        assert await box.drain(10)
+        assert (box.sent, box.lost, box.dropped, box.waiting) == (4, 1, 0, 0)
+        assert sorted(item for batch in sender.batches if "poison" not in batch for item in batch) == list("abde")
+        assert faults.totals() == {"box: ValueError": 3, "box: not accepted, lost": 1}

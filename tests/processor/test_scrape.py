@@ -78,6 +78,9 @@ SERIES = {
     "shadowmesh_pair_cost_delta_count",
     "shadowmesh_pair_cost_delta_sum",
     "shadowmesh_pair_checks_total",
+    "shadowmesh_pair_output_divergence_bucket",
+    "shadowmesh_pair_output_divergence_count",
+    "shadowmesh_pair_output_divergence_sum",
     "shadowmesh_pair_lag_seconds_bucket",
     "shadowmesh_pair_lag_seconds_count",
     "shadowmesh_pair_lag_seconds_sum",
@@ -88,6 +91,11 @@ SERIES = {
     "shadowmesh_journal_size_bytes",
     "shadowmesh_store_waiting",
     "shadowmesh_store_refused_total",
+    "shadowmesh_receiver_set_aside_total",
+    "shadowmesh_verdict_alarms_total",
+    "shadowmesh_alerts_waiting",
+    "shadowmesh_alerts_delivered_total",
+    "shadowmesh_alerts_lost_total",
     "target_info",
 }
 

@@ -23,12 +23,16 @@ from support.otlp import METRICS, TRACES, OtlpSink, call, counter_request, legs_
 from support.receiving import Client
 
 from shadowmesh import names
+from shadowmesh.cli.ask_processor import ask
 from shadowmesh.errors import StartError
 from shadowmesh.processor.intake import Signal
+from shadowmesh.processor.journal_settings import JournalSettings
 from shadowmesh.processor.otlp_services import SERVICES
 from shadowmesh.processor.service import Processor
 from shadowmesh.processor.settings import ProcessorSettings
+from shadowmesh.store.settings import StoreSettings
 from shadowmesh.testing import FakeClock
+from shadowmesh.verdict.records import Answer
 
 
 @asynccontextmanager
@@ -91,13 +95,10 @@ async def test_metrics_are_cumulative_from_one_start_under_one_instance() -> Non
     assert len(resources[0]["service.instance.id"]) == 36
     scope = requests[0].resource_metrics[0].scope_metrics[0]
     assert (scope.scope.name, scope.schema_url) == ("shadowmesh.processor", names.SCHEMA_URL)
-    pairs = [
-        metric.sum.data_points[0]
-        for request in requests
-        for metric in request.resource_metrics[0].scope_metrics[0].metrics
-        if metric.name == names.METRIC_PAIRS
-    ]
-    assert {point.as_int for point in pairs} == {1, 2}
+    pairs = [point for metric in sink.metric_history(names.METRIC_PAIRS) for point in metric.sum.data_points]
+    # Before the first pair it was nothing.
+    assert [point.as_int for point in pairs[:2]] == [0, 1]
+    assert {point.as_int for point in pairs} == {0, 1, 2}
     assert pairs == sorted(pairs, key=lambda point: (point.time_unix_nano, point.as_int))
     assert len({point.start_time_unix_nano for point in pairs}) == 1
 
@@ -392,6 +393,14 @@ async def test_what_is_counted_can_be_scraped_with_the_state_of_journal_and_stor
     assert "\nshadowmesh_journal_size_bytes " in text
 
 
+async def test_whoever_rolls_out_asks_the_running_processor() -> None:
+    async with running(http_listen="127.0.0.1:0") as processor:
+        await send(processor, TRACES, legs_request([live(), shadow()]))
+        assert await processor.stored(20)
+        found = await asyncio.to_thread(ask, f"127.0.0.1:{processor.receiver.http_port}")
+        assert found.answer is Answer.NOT_YET
+
+
 async def test_a_journal_that_cannot_be_made_stops_the_start_and_says_which_key(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     settings = ProcessorSettings.model_validate(
@@ -401,3 +410,18 @@ async def test_a_journal_that_cannot_be_made_stops_the_start_and_says_which_key(
     with pytest.raises(StartError, match=r"^processor\.journal\.directory: "):
         await refused.start()
     await refused.close()
+
+
+def test_journal_and_store_are_in_the_data_directory_unless_their_own_settings_say_otherwise() -> None:
+    settings = ProcessorSettings.model_validate(
+        {"data": "d", "journal": {"sync": "never"}, "store": {"retention": {"pairs": {"age": "1h"}}}}
+    )
+    assert (settings.journal_settings.path, settings.journal_settings.sync) == (Path("d/journal"), "never")
+    assert settings.store_settings.location == "sqlite:///d/pairs.db"
+    assert settings.store_settings.retention.pairs.age == 3600
+    elsewhere = ProcessorSettings.model_validate({"journal": {"directory": "j"}, "store": {"url": "sqlite:///s.db"}})
+    assert elsewhere.journal_settings.path == Path("j")
+    assert elsewhere.store_settings.location == "sqlite:///s.db"
+    for nowhere in (lambda: JournalSettings().path, lambda: StoreSettings().location):
+        with pytest.raises(ValueError, match="without a"):
+            nowhere()

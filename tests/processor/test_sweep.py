@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from opentelemetry.sdk.resources import Resource
+from support.judging import judging
 from support.legs import T0
 from support.stored_pairs import matched
 
@@ -36,7 +37,15 @@ async def test_one_sweep_deletes_everything_that_is_too_old(tmp_path: Path) -> N
         monotonic_ns=FakeClock(),
         wall_ns=wall_ns,
     )
-    keeper = Keeper(settings, pipeline, name="one", instance="i", faults=Faults(), wall_ns=wall_ns)
+    keeper = Keeper(
+        settings,
+        pipeline,
+        name="one",
+        instance="i",
+        judging=judging(settings, wall_ns),
+        faults=Faults(),
+        wall_ns=wall_ns,
+    )
     await keeper.open()
     try:
         await keeper.sweep()

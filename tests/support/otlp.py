@@ -69,6 +69,18 @@ def call(address: str, **options: Any) -> Callable[[str, bytes], Awaitable[bytes
     return send
 
 
+def _last_points(metric: Metric) -> Metric:
+    """Return a metric without the points of its series that are older than others in it."""
+    points = getattr(metric, metric.WhichOneof("data") or "").data_points
+    last = {str(sorted(map(str, point.attributes))): point for point in points}
+    shown = Metric()
+    shown.CopyFrom(metric)
+    of = getattr(shown, shown.WhichOneof("data") or "")
+    del of.data_points[:]
+    of.data_points.extend(last.values())
+    return shown
+
+
 class OtlpSink:
     """An OTLP/gRPC server in the test's own loop.
 
@@ -119,9 +131,9 @@ class OtlpSink:
         ]
 
     def metrics(self) -> dict[str, Metric]:
-        """Return the last state of every metric received."""
+        """Return the last state of every metric received, one point a series."""
         return {
-            metric.name: metric
+            metric.name: _last_points(metric)
             for body in self.bodies(METRICS)
             for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics
             for scope in resource.scope_metrics
