@@ -80,6 +80,11 @@ class RequestParts:
         self.tool_name = single(paths.tool_name, element(self.tools)) if self.tools and paths.tool_name else None
         self.conversation = Conversation(paths.conversation, descriptor) if paths.conversation else None
 
+    @property
+    def can_stub(self) -> bool:
+        """Whether a stub can answer for a tool: tools have names, and it is known where their results are."""
+        return self.tool_name is not None and self.conversation is not None and self.conversation.tool is not None
+
 
 class Conversation:
     """The paths of a conversation, compiled, and what a message of it is."""

@@ -23,7 +23,7 @@ Kind = Literal["text", "bytes", "bool", "integer", "number", "enum", "message"]
 """What a path leads to."""
 
 _STEP = re.compile(
-    r"""(?P<field>[A-Za-z_]\w*|[0-9]+)
+    r"""(?P<field>[A-Za-z_]\w*|[0-9]{1,9})
         (?:\[(?:(?P<each>\*)|(?P<at>[0-9]{1,6})|"(?P<key>[^"]*)"|(?P<where>[A-Za-z_]\w*)='(?P<is>[^']*)')\])?
         (?P<end>\.|$)""",
     re.VERBOSE,

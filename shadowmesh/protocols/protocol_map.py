@@ -22,6 +22,7 @@ from shadowmesh.protocols.parts import PartPaths, RequestParts, element, single
 from shadowmesh.protocols.paths import Kind, Path, descriptor_of
 from shadowmesh.protocols.sources import Make, Source, source
 from shadowmesh.protocols.streams import COUNTED, Pieces, StreamSettings
+from shadowmesh.protocols.structs import STRUCT
 from shadowmesh.protocols.tensors import TensorLists, tensor_function
 from shadowmesh.protocols.tool_calls import ToolCallPaths, ToolCalls
 from shadowmesh.settings import Settings
@@ -182,6 +183,7 @@ class MethodMap:
         self.answer = tuple((name, found) for name, found in fields if not self._is_counted(name))
         self.counted = tuple((name, found) for name, found in fields if self._is_counted(name))
         self.tool_calls = _tool_calls(settings.response.tool_calls, descriptor_of(response))
+        self.has_tensors = settings.tensors.response is not None
         self.exchanges = None if settings.exchanges is None else Exchanges(settings.exchanges, asked, said)
         self.unshadowable = tuple(asked.any(text).find for text in settings.unshadowable)
 
@@ -288,9 +290,18 @@ def _tool_calls(paths: ToolCallPaths | None, response: Descriptor) -> ToolCalls 
         return None
     # Read and never changed: they may be in a list of outputs.
     calls = Path(paths.calls, response)
+    if not calls.repeats:
+        raise ProtocolMapError(f"{paths.calls!r} is not one list, nor in one")
     inside = element(calls)
-    arguments, identity = (single(text, inside) if text else None for text in (paths.arguments, paths.id))
+    identity = single(paths.id, inside) if paths.id else None
+    arguments = _arguments(paths.arguments, inside) if paths.arguments else None
     return ToolCalls(calls, single(paths.name, inside), arguments, identity)
+
+
+def _arguments(text: str, call: Descriptor) -> Path:
+    path = Path(text, call)
+    is_struct = path.kind == "message" and not path.repeats and element(path).full_name == STRUCT
+    return path if is_struct else single(text, call)
 
 
 def _parse(message_class: type[Message], data: bytes) -> Message | None:

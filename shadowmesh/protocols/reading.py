@@ -65,11 +65,20 @@ def read_fields(method_map: MethodMap | None, asked: dict[str, Any], responses: 
 
 
 def read_output(method_map: MethodMap | None, responses: Sequence[bytes]) -> tuple[bytes, ...] | None:
-    """Return the answer in parts, ``None`` where one of its messages is none."""
+    """Return the answer in parts, ``None`` where one of its messages is none or the map does not say where it is."""
     if method_map is None:
         return tuple(responses)
     answers = [answer for answer in map(method_map.parse_response, responses) if answer is not None]
-    return _output(method_map, answers) if len(answers) == len(responses) else None
+    return _output(method_map, answers) if len(answers) == len(responses) and _is_read(method_map, answers) else None
+
+
+def _is_read(method_map: MethodMap, answers: Sequence[Message]) -> bool:
+    """Return whether the map says where the answer is: two answers of which nothing is read are not the same."""
+    sources = [method_map.response[name] for name in ("text", "ids") if name in method_map.response]
+    if method_map.has_tensors:
+        # Its models answer with tensors of any name.
+        return any(source.find(answer) for source in sources for answer in answers)
+    return bool(sources) or method_map.tool_calls is not None
 
 
 def failure(method_map: MethodMap | None, responses: Sequence[bytes]) -> str:

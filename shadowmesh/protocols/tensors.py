@@ -93,7 +93,8 @@ def _finder(tensors: Path, raw: Path, name: str, fits: tuple[type, ...]) -> Call
     def find(message: Any) -> Sequence[Any]:
         place = 0
         for tensor in tensors.find(message):
-            typed = tensor.HasField("contents")
+            # MLServer puts empty contents beside raw elements.
+            typed = bool(tensor.contents.ListFields())
             shared = _SHARED in tensor.parameters
             if tensor.name == name:
                 if shared:

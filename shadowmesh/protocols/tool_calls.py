@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from google.protobuf.message import Message
+
 from shadowmesh.protocols.paths import Path
+from shadowmesh.protocols.structs import struct_json
 from shadowmesh.settings import Settings
 
 
 class ToolCallPaths(Settings):
-    """Where an answer has the ``calls`` the model wants made, and inside one of them the rest."""
+    """
+    Where an answer has the ``calls`` the model wants made, and inside one of them the rest.
+
+    ``arguments`` may be text or a ``google.protobuf.Struct``.
+    """
 
     calls: str
     name: str
@@ -42,4 +49,6 @@ class ToolCalls(NamedTuple):
 
 def _said(path: Path | None, call: Any) -> str:
     value = path.first(call) if path is not None else None
+    if isinstance(value, Message):
+        return struct_json(value)
     return "" if value is None else str(value)

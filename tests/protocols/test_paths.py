@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from shadowmesh.errors import ProtocolMapError
 from shadowmesh.protocols.paths import Path, descriptor_of
 from shadowmesh.schema import messages
+from shadowmesh.schema.descriptors import message_class
 
 
 def values(text: str, message: Message) -> list[Any]:
@@ -177,3 +178,10 @@ def test_what_a_path_leads_to_is_known_before_any_message_is_read() -> None:
     assert Path("sampling.temperature", descriptor_of(messages.GenerateRequest)).kind == "number"
     assert Path("value", descriptor_of(wrappers_pb2.BytesValue)).kind == "bytes"
     assert Path("value", descriptor_of(wrappers_pb2.BoolValue)).kind == "bool"
+
+
+def test_an_element_may_be_selected_by_whether_something_is_true_of_it() -> None:
+    content = message_class("shadowmesh.views.google.Content")
+    said = content(parts=[{"text": "hm", "thought": True}, {"text": "four"}])
+    assert values("parts[thought='true'].text", said) == ["hm"]
+    assert values("parts[thought='false'].text", said) == ["four"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from google.protobuf import struct_pb2
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from shadowmesh.errors import ProtocolMapError
 from shadowmesh.protocols.json_source import json_source
 from shadowmesh.protocols.paths import descriptor_of
-from shadowmesh.protocols.sources import source
+from shadowmesh.protocols.sources import Source, source
 from shadowmesh.schema import messages
 
 FUNCTIONS = {"json": json_source}
@@ -103,6 +105,10 @@ def test_what_is_no_source_is_refused_before_any_message_is_read(text: str, prob
         ('{"n": "12"}', "n", "integer", [12]),
         ('{"n": true}', "n", "integer", []),
         ('{"n": 1.5}', "n", "number", [1.5]),
+        ('{"n": "0.5"}', "n", "number", [0.5]),
+        ('{"n": "half"}', "n", "number", []),
+        ("12", "$", "integer", [12]),
+        ('"x"', "$", "text", ["x"]),
         ('{"n": 1e999}', "n", "number", []),
         ('{"n": true, "m": false}', "n", "bool", [True]),
         ('{"n": true, "m": false}', "m", "bool", []),
@@ -120,7 +126,17 @@ def test_json_in_a_field_is_read_as_far_as_it_is_what_was_asked_for(
     assert values(f"json(text, {inner}, {kind})", messages.GenerateResponse(text=data)) == found
 
 
-@given(st.text(max_size=200), st.sampled_from(["a", "a.b[*].c", "a[0]"]), st.sampled_from(["text", "integer", "bool"]))
+def test_json_may_be_where_another_function_finds_it() -> None:
+    def second(arguments: Sequence[str], descriptor: Descriptor, text: str) -> Source:
+        return source("model", descriptor)
+
+    found = json_source(["second()", "a", "integer"], descriptor_of(messages.GenerateRequest), "", {"second": second})
+    assert found.find(messages.GenerateRequest(model='{"a": 1}')) == [1]
+
+
+@given(
+    st.text(max_size=200), st.sampled_from(["$", "a", "a.b[*].c", "a[0]"]), st.sampled_from(["text", "integer", "bool"])
+)
 def test_no_text_makes_json_raise(data: str, inner: str, kind: str) -> None:
     assert isinstance(values(f"json(text, {inner}, {kind})", messages.GenerateResponse(text=data)), list)
 

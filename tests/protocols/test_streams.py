@@ -116,6 +116,18 @@ def test_counts_of_each_output_are_added_up() -> None:
     assert read(bound(**engine), [], answers).fields.output_tokens == 6
 
 
+def test_counts_of_several_answers_in_one_message_are_added_up() -> None:
+    view = "shadowmesh.views.tgis"
+    batched = bound(
+        messages={"request": f"{view}.BatchedRequest", "response": f"{view}.BatchedResponse"},
+        response={"output_tokens": "responses[*].generated_token_count"},
+        stream={"counts": {"output_tokens": "sum"}},
+    )
+    answer: Any = message_class(f"{view}.BatchedResponse")
+    batch = answer(responses=[{"generated_token_count": count} for count in (2, 3)])
+    assert read(batched, [], [batch.SerializeToString()]).fields.output_tokens == 5
+
+
 def test_a_count_that_nobody_says_is_unknown() -> None:
     for mode in ("last", "sum", "max_each"):
         fields = read(bound(**TEXT, stream={"counts": {"output_tokens": mode}}), [], [text("a")]).fields

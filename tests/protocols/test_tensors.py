@@ -82,6 +82,14 @@ def test_typed_elements_are_read_by_datatype(
     assert values(f"tensor('wanted', {kind})", message) == found
 
 
+def test_contents_without_an_element_are_none_and_the_raw_ones_count() -> None:
+    message = raw(one=("INT32", struct.pack("<i", 1)), two=("BYTES", of_bytes(b"said")))
+    for output in message.outputs:
+        output.contents.SetInParent()
+    assert values("tensor('one', integer)", message) == [1]
+    assert values("tensor('two', bytes)", message) == [b"said"]
+
+
 def test_raw_elements_stand_where_their_tensor_does_among_those_without_contents_and_shared_memory() -> None:
     message = RESPONSE(
         outputs=[
