@@ -18,9 +18,11 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricsData, 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from support.legs import SECOND, live, shadow, usage
+from support.verdicts import FINDINGS, finding, judgement, key, verdict
 
 from shadowmesh import names
 from shadowmesh.compare.comparison import compare
+from shadowmesh.compare.texts import TextComparison
 from shadowmesh.model import Cost, Leg, Pair
 from shadowmesh.names import BudgetLimit, Decision, DropReason, HarmFigure, ReloadResult, SpanOutcome, TimeBoxLimit
 from shadowmesh.policy.budget import Remaining
@@ -28,7 +30,10 @@ from shadowmesh.policy.live_gate import FunnelKey, LossKey
 from shadowmesh.policy.skew import KeyFigures
 from shadowmesh.processor.instruments import OBSERVED
 from shadowmesh.processor.metrics import PairMetrics
+from shadowmesh.processor.verdict_metrics import VerdictMetrics
+from shadowmesh.store.watches import Watched
 from shadowmesh.telemetry.metrics import MirrorMetrics
+from shadowmesh.verdict.watch import Alarm
 
 EXPERIMENT, TARGET = "summaries", "candidate"
 EVERY = 15
@@ -41,12 +46,14 @@ def exports(now: float) -> Iterator[ExportMetricsServiceRequest]:
     """Yield what a processor and a server exported every 15 s of the twenty minutes before ``now``, a Unix time."""
     ended = int(now * SECOND)
     begun = ended - STEPS * EVERY * SECOND
-    processor, server = PairMetrics(begun), _Server()
+    processor, judged, server = PairMetrics(begun), VerdictMetrics(limit=100), _Server()
     for step in range(STEPS + 1):
         at = begun + step * EVERY * SECOND
         _pairs(processor, at)
+        _judged(processor, judged)
         server.exchanges(step)
         collected = processor.collect(at, buffered=200 + step, capacity=1000, gauges=dict.fromkeys(_KEPT, step))
+        collected += judged.collect(at)
         scope = ScopeMetrics(InstrumentationScope(names.SCOPE_PROCESSOR, schema_url=_SCHEMA), collected, _SCHEMA)
         resource = Resource({names.SERVICE_NAME: "shadowmesh-processor", names.SERVICE_INSTANCE_ID: "p-1"})
         yield encode_metrics(MetricsData([ResourceMetrics(resource, [scope], _SCHEMA)]))
@@ -90,9 +97,18 @@ def _pairs(metrics: PairMetrics, at: int) -> None:
             _count(metrics, None, second, at)
 
 
+def _judged(metrics: PairMetrics, judged: VerdictMetrics) -> None:
+    """Say all that a verdict can say, and raise an alarm."""
+    findings = [finding("errors"), finding("errors", stratum="acme.v1.Models/Generate"), *FINDINGS]
+    judged.judged(judgement(verdict(target=TARGET, findings=tuple(findings))))
+    metrics.watched(key(TARGET), ["errors"], [Alarm("errors", 0, news=True)])
+    judged.watched([Watched(key(TARGET), {"errors": 0.5}, [], 0)])
+
+
 def _count(metrics: PairMetrics, first: Leg | None, second: Leg | None, at: int) -> None:
     pair = Pair(pair_id="p", target=TARGET, live=first, shadow=second)
     metrics.pair(pair, compare(pair), at)
+    metrics.texts(pair, TextComparison(0.8, 40, 0.4, equal=False))
 
 
 def _lasting(begun: int, seconds: float) -> dict[str, Any]:

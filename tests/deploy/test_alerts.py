@@ -32,9 +32,22 @@ HARM = 'shadowmesh_mirror_harm_stops_total{job="server",instance="i",shadowmesh_
 REFUSED = 'shadowmesh_mirror_config_reloads_total{job="server",shadowmesh_mirror_config_reload_result="refused"}'
 WAITING, CAPACITY = "shadowmesh_pairing_buffer_size", "shadowmesh_pairing_buffer_capacity"
 REJECTED = 'shadowmesh_pairing_spans_total{job="processor",instance="p",shadowmesh_span_outcome="rejected"}'
+SET_ASIDE = 'shadowmesh_receiver_set_aside_total{job="processor",instance="p"}'
 STORE_REFUSED = 'shadowmesh_store_refused_total{job="processor",instance="p"}'
+ALERTS_LOST = 'shadowmesh_alerts_lost_total{job="processor",instance="p"}'
+GO, NO_GO = (
+    f'shadowmesh_verdict_state{{{TARGET},instance="p",shadowmesh_verdict_answer="{one}"}}' for one in ("GO", "NO_GO")
+)
+ALARMS = f'shadowmesh_verdict_alarms_total{{{TARGET},instance="p",shadowmesh_finding_name="errors"}}'
 QUEUE = 'otelcol_exporter_queue_size{exporter="otlp_grpc/shadowmesh"}'
 QUEUE_CAP = 'otelcol_exporter_queue_capacity{exporter="otlp_grpc/shadowmesh"}'
+
+
+def finding(reason: str, instance: str = "p") -> str:
+    return (
+        f'shadowmesh_verdict_finding_state{{{TARGET},instance="{instance}",shadowmesh_finding_name="coverage",'
+        f'shadowmesh_finding_result="NOT_YET",shadowmesh_finding_reason="{reason}"}}'
+    )
 
 
 def pairs(outcome: str) -> str:
@@ -84,6 +97,16 @@ HEALTHY = {
     CAPACITY: stays(1000),
     REJECTED: stays(0),
     STORE_REFUSED: stays(0),
+    SET_ASIDE: stays(0),
+    ALERTS_LOST: stays(0),
+    GO: stays(1),
+    NO_GO: stays(0),
+    ALARMS: stays(0),
+    finding("more_pairs"): stays(1),
+    # It was so for a while, at one of two processors.
+    finding("too_much_shed"): f"0x60 1x30 0x{MINUTES}",
+    finding("too_much_shed", "q"): stays(0),
+    finding("sample_ratio"): stays(0),
     QUEUE: stays(10),
     QUEUE_CAP: stays(1000),
     legs("live"): grows(60),
@@ -118,6 +141,12 @@ CASES: dict[str, tuple[dict[str, str], set[str]]] = {
     "ShadowmeshPairingBufferFills": ({WAITING: stays(900)}, set()),
     "ShadowmeshSpansRejected": ({REJECTED: grows(1)}, set()),
     "ShadowmeshStoreRefuses": ({STORE_REFUSED: grows(1)}, set()),
+    # One alone is something.
+    "ShadowmeshSetsAside": ({SET_ASIDE: changes(160, to=1)}, set()),
+    "ShadowmeshAlertsLost": ({ALERTS_LOST: changes(160, to=1)}, set()),
+    "ShadowmeshCandidateNoGo": ({GO: stays(0), NO_GO: changes(160, to=1)}, set()),
+    "ShadowmeshCandidateAlarm": ({ALARMS: changes(160, to=1)}, set()),
+    "ShadowmeshVerdictHeldUp": ({finding("too_much_shed", "q"): stays(1)}, set()),
     "ShadowmeshCollectorQueueFills": ({QUEUE: stays(600)}, set()),
     "ShadowmeshCandidateFails": ({legs("shadow", "UNAVAILABLE"): grows(5)}, set()),
     "ShadowmeshCandidateSlow": ({ratios("1.0"): grows(1), ratios("1.25"): grows(5)}, set()),

@@ -5,14 +5,14 @@ from __future__ import annotations
 from deploy.queries import all_queries, dashboard, panels, recorded
 
 from shadowmesh import names
-from shadowmesh.processor.instruments import INSTRUMENTS, OBSERVED
+from shadowmesh.processor.instruments import INSTRUMENTS, JUDGED, OBSERVED
 
 COLUMNS = 24
 
 
 def test_every_metric_is_read_by_a_query() -> None:
     made = {value for name, value in vars(names).items() if name.startswith("METRIC_MIRROR_")}
-    made |= {*OBSERVED, *(instrument.name for instrument in INSTRUMENTS)}
+    made |= {*OBSERVED, *JUDGED, *(instrument.name for instrument in INSTRUMENTS)}
     read = {metric for query in all_queries() for metric in query.metrics}
     unread = {name for name in made if not any(metric.startswith(name.replace(".", "_")) for metric in read)}
     assert unread == set()

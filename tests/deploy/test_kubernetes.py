@@ -122,14 +122,14 @@ def test_what_a_processor_keeps_is_on_its_volume(built: Objects) -> None:
     (claim,) = built[Key("StatefulSet", "processor")]["spec"]["volumeClaimTemplates"]
     mounts = {mount["name"]: mount["mountPath"] for mount in pod["spec"]["containers"][0]["volumeMounts"]}
     assert settings.data == mounts[claim["metadata"]["name"]]
-    assert settings.journal_settings.directory.startswith(settings.data)
+    assert settings.journal_settings.path.is_relative_to(settings.data)
 
 
 def test_more_processors_than_one_share_a_database_and_are_balanced(built: Objects) -> None:
     pod = pods(built)["processor"]
     settings = parse(config_map(built, pod, "config")["processor.yaml"]).processor
     several = built[Key("StatefulSet", "processor")]["spec"]["replicas"] > 1
-    url = settings.store_settings.url.get_secret_value()
+    url = settings.store_settings.location
     assert url.startswith("postgresql://" if several else f"sqlite:///{settings.data}/")
     options = pods(built)["collector"]["spec"]["containers"][0]["args"]
     assert ("--config=/etc/otelcol/load-balancing.yaml" in options) is several
