@@ -1,27 +1,17 @@
-"""
-Asks the live server for the shapes of a service's methods, by gRPC's server reflection.
-
-Messages are read by a wire view of our own: grpc's package for them registers itself in the default pool and asks for a
-late protobuf.
-"""
+"""Asks the live server for the shapes of a service's methods, by gRPC's server reflection."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import grpc
 import grpc.aio
-from google.protobuf.descriptor_pb2 import FileDescriptorProto
-from google.protobuf.message import DecodeError
 
+from shadowmesh.catalog.reflection import METHODS, asking, files_in
 from shadowmesh.proxy.arity import Shapes, shapes_of
 from shadowmesh.proxy.upstream import Upstream, half_close, send
 from shadowmesh.rpc import Arity
-from shadowmesh.schema.descriptors import message_class
 
-_METHODS = tuple(f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo" for version in ("v1", "v1alpha"))
-_VIEW = "shadowmesh.views.reflection"
 _SECONDS = 5.0
 _MOST_TASKS = 16
 
@@ -33,7 +23,7 @@ class Reflection:
         self.shapes: Shapes | None = None
         """Who is told what is found out."""
         self._upstream = upstream
-        self._methods = list(_METHODS)
+        self._methods = list(METHODS)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def want(self, service: str) -> None:
@@ -63,27 +53,15 @@ class Reflection:
             return
 
     async def _answer(self, method: str, service: str) -> dict[str, Arity]:
-        request: Any = message_class(f"{_VIEW}.Request")(file_containing_symbol=service)
         call = self._upstream.method(method, Arity.STREAM_STREAM)(timeout=_SECONDS)
         try:
             await call.wait_for_connection()
-            await send(call, request.SerializeToString())
+            await send(call, asking(file_containing_symbol=service))
             await half_close(call)
             found: dict[str, Arity] = {}
             while (data := await call.read()) is not grpc.aio.EOF:
-                found.update(_shapes(data))
+                for file in files_in(data):
+                    found.update(shapes_of(file))
             return found
         finally:
             call.cancel()
-
-
-def _shapes(data: bytes) -> dict[str, Arity]:
-    """Return what an answer tells; one that is none tells nothing."""
-    found: dict[str, Arity] = {}
-    try:
-        answer: Any = message_class(f"{_VIEW}.Response").FromString(data)
-        for descriptor in answer.files.descriptors:
-            found.update(shapes_of(FileDescriptorProto.FromString(descriptor)))
-    except DecodeError:
-        return {}
-    return found

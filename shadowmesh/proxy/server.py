@@ -16,14 +16,13 @@ from shadowmesh.proxy.forward import Forwarder
 from shadowmesh.proxy.health import Health
 from shadowmesh.proxy.reflection import Reflection
 from shadowmesh.proxy.settings import ProxySettings
-from shadowmesh.proxy.upstream import COMPRESSIONS, SIZES, Upstream, check
+from shadowmesh.proxy.upstream import COMPRESSIONS, Upstream, check, sizes
 from shadowmesh.telemetry.server_tls import ServerTls
 
 _LOG = logging.getLogger("shadowmesh")
 _LOOK_SECONDS = 1.0
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
-    *SIZES,
     # Clients that ping eagerly are the live server's to send away, not ours.
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 1),
@@ -69,7 +68,7 @@ class Proxy:
         """
         check()
         settings = self._settings
-        upstream = self._upstream = Upstream(self._live)
+        upstream = self._upstream = Upstream(self._live, settings.window)
         reflection = self._reflection = Reflection(upstream)
         health = self._health = Health()
         shapes = Shapes(settings.methods, self._described, wanted=reflection.want if settings.reflection else None)
@@ -108,7 +107,7 @@ class Proxy:
 
     def _options(self) -> tuple[tuple[str, int], ...]:
         # Two servers may share a port by default, and then each gets some of the calls.
-        options = (*_OPTIONS, ("grpc.so_reuseport", int(self._shared)))
+        options = (*_OPTIONS, *sizes(self._settings.window), ("grpc.so_reuseport", int(self._shared)))
         most = self._settings.max_streams
         return options if most is None else (*options, ("grpc.max_concurrent_streams", most))
 

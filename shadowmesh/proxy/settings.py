@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from shadowmesh.policy.credentials import NO_TLS, FileName, Tls
 from shadowmesh.policy.routes import check_pattern
-from shadowmesh.settings import ListenAddress, Seconds, Settings, TargetAddress
+from shadowmesh.settings import ByteSize, ListenAddress, Seconds, Settings, TargetAddress
 from shadowmesh.telemetry.server_tls import ServerTlsSettings
 
 Shape = Literal["unary_unary", "unary_stream", "stream_unary", "stream_stream"]
@@ -51,6 +51,8 @@ class ProxySettings(Settings):
         reflection: whether the live server is asked for the shapes of methods that neither of them tells.
         grace: how long calls in flight may go on after SIGTERM.
         max_streams: calls of one connection at the same time; by default as many as the client likes.
+        window: what of a stream, each way, may have come and not gone on; a stream of small messages gets at most that
+            much through in a round trip.
     """
 
     listen: ListenAddress = "127.0.0.1:50050"
@@ -63,6 +65,7 @@ class ProxySettings(Settings):
     reflection: Annotated[bool, Field(strict=True)] = True
     grace: Seconds = 30.0
     max_streams: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
+    window: Annotated[ByteSize, Field(ge=1 << 16, le=1 << 30)] = 1 << 18
 
     @field_validator("methods")
     @classmethod

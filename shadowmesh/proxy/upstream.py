@@ -25,17 +25,7 @@ COMPRESSIONS = {
     "deflate": grpc.Compression.Deflate,
     "gzip": grpc.Compression.Gzip,
 }
-SIZES: tuple[tuple[str, int], ...] = (
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
-    # What a stream may hold that nobody reads. gRPC would let it grow to 16 MiB, each, and what two fast connections
-    # allow between them would pile up here; a message that is being read gets the room it needs.
-    ("grpc.http2.bdp_probe", 0),
-    ("grpc.http2.lookahead_bytes", 256 * 1024),
-)
-"""Of connections on both sides: messages of any size, and a bound for what waits."""
 _OPTIONS: tuple[tuple[str, int | str], ...] = (
-    *SIZES,
     # What a server answers is for its client to retry, and for nobody in between.
     ("grpc.enable_retries", 0),
 )
@@ -43,6 +33,17 @@ _ROUND_ROBIN = '{"loadBalancingConfig":[{"round_robin":{}}]}'
 _INNER, _SEND = "_cython_call", "send_serialized_message"
 # Names of methods come from clients.
 _MOST_METHODS = 1024
+
+
+def sizes(window: int) -> tuple[tuple[str, int], ...]:
+    """Return what holds on both sides: messages of any size, and ``window`` bytes of a stream that nobody reads."""
+    return (
+        ("grpc.max_send_message_length", -1),
+        ("grpc.max_receive_message_length", -1),
+        # gRPC lets every stream's window grow to 16 MiB and more, and what a slow reader leaves would pile up here.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", window),
+    )
 
 
 def check() -> None:
@@ -60,14 +61,14 @@ def check() -> None:
 class Upstream:
     """One channel, of the loop that makes this."""
 
-    def __init__(self, settings: LiveServerSettings) -> None:
+    def __init__(self, settings: LiveServerSettings, window: int) -> None:
         """
-        Make the channel; it connects at the first call.
+        Make the channel; it connects at the first call, and a stream holds up to ``window`` bytes.
 
         Raises:
             StartError: a file of the TLS settings cannot be read.
         """
-        options = _OPTIONS
+        options = (*_OPTIONS, *sizes(window))
         if settings.balancing == "round_robin":
             options = (*options, ("grpc.service_config", _ROUND_ROBIN))
         tls, compression = settings.tls, COMPRESSIONS[settings.compression]

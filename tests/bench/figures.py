@@ -17,7 +17,6 @@ Visits = dict[str, list[Visit]]
 _POOLED = {"p50_added_percent": 0.5, "p99_added_percent": 0.99}
 _BUSY = 0.9
 _FOREIGN = 0.02
-_BY_NAME = {mode.name: mode for mode in MODES}
 
 
 def rows(visits: Visits, modes: tuple[Mode, ...], shapes: tuple[Shape, ...], seed: int) -> list[dict[str, Any]]:
@@ -26,9 +25,10 @@ def rows(visits: Visits, modes: tuple[Mode, ...], shapes: tuple[Shape, ...], see
     return [_row(visits[shape.name], mode, shape, generator) for shape in shapes for mode in modes if shape.takes(mode)]
 
 
-def notes(table: list[dict[str, Any]], visits: Visits) -> list[str]:
+def notes(table: list[dict[str, Any]], visits: Visits, modes: tuple[Mode, ...] = MODES) -> list[str]:
     """Return what a reader must know to read the figures right."""
-    found = [f"{row['mode']}, {row['shape']}: {note}" for row in table for note in _notes(row, _BY_NAME[row["mode"]])]
+    by_name = {mode.name: mode for mode in modes}
+    found = [f"{row['mode']}, {row['shape']}: {note}" for row in table for note in _notes(row, by_name[row["mode"]])]
     # Other modes have the load generator's softer work on it too; the bare server's windows show the machine's.
     foreign = [visit.sample.foreign_busy for of in visits.values() for visit in of if visit.mode == REFERENCE]
     if foreign and (mean := float(np.mean(foreign))) > _FOREIGN:
@@ -65,14 +65,15 @@ def _row(visits: list[Visit], mode: Mode, shape: Shape, generator: np.random.Gen
         "faults": _total(sample.faults for sample in own),
     }
     for name, rounds in by_round(visits, mode.name, shape).items():
-        _put(row, name, middle(list(rounds.values()), generator))
+        put(row, name, middle(list(rounds.values()), generator))
     if shape.pooled:
         for name, quantile in _POOLED.items():
-            _put(row, name, quantile_added(visits, mode.name, quantile, generator))
+            put(row, name, quantile_added(visits, mode.name, quantile, generator))
     return row
 
 
-def _put(row: dict[str, Any], name: str, estimate: Estimate) -> None:
+def put(row: dict[str, Any], name: str, estimate: Estimate) -> None:
+    """Write a figure and its interval into a row."""
     row[name] = round(estimate.value, 4)
     row[f"{name}_ci"] = [round(estimate.low, 4), round(estimate.high, 4)]
 

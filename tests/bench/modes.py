@@ -21,6 +21,7 @@ class Mode:
     Args:
         rate: the sampling rate of a mesh, ``None`` without one.
         hop: what stands between the clients and the live server.
+        workers: processes of the hop, where it is the proxy.
         policies: of a mode that is there for their sake: whether they are on.
     """
 
@@ -29,7 +30,8 @@ class Mode:
     noop: bool = False
     carrier: Literal["loop", "thread", "process"] = "loop"
     rate: float | None = None
-    hop: Literal["", "plain", "mirror"] = ""
+    hop: Literal["", "plain", "mirror", "proxy"] = ""
+    workers: int = 1
     shadow: Shadow = "healthy"
     policies: Literal["", "off", "on"] = ""
 

@@ -35,6 +35,10 @@ class Cores:
         """Every one of them."""
         return sorted({*self.live, *self.beside, *self.rest})
 
+    def of_hop(self, workers: int) -> list[int]:
+        """Return a core for each process of what stands before the live server, as far as there are any."""
+        return self.beside if workers == 1 else sorted({*self.beside, *self.rest})[:workers]
+
     def by_process(self) -> dict[str, list[int]]:
         """Return which cores each process may use."""
         others = ("shadow", "otlp_sink", "load_generator", "benchmark")

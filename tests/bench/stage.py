@@ -16,6 +16,7 @@ from bench.pace import Meter, Pace
 from bench.pinning import Cores
 from bench.plan import Shape
 from bench.process import END_WITHIN, Process, pin
+from bench.proxy_process import Proxy
 from bench.shadows import Shadows
 
 AnyProcess = TypeVar("AnyProcess", bound=Process)
@@ -33,7 +34,7 @@ class Stage:
         self.cores = Cores.usable()
         self._processes: list[Process] = [*self.shadows.processes]
         self._live: dict[str, Child] = {}
-        self._hops: dict[str, envoy.Envoy] = {}
+        self._hops: dict[str, envoy.Envoy | Proxy] = {}
         self._paces: dict[int, Pace] = {}
         self._files = tempfile.TemporaryDirectory(prefix="shadowmesh-bench-")
 
@@ -64,7 +65,7 @@ class Stage:
         return self._live[mode.name]
 
     def hop(self, mode: Mode) -> Process | None:
-        """Return the Envoy before the live server, if the mode has one."""
+        """Return the Envoy or the proxy before the live server, if the mode has one."""
         return self._hops.get(mode.name)
 
     def port(self, mode: Mode) -> int:
@@ -72,7 +73,7 @@ class Stage:
         return self._hops[mode.name].port if mode.hop else self._live[mode.name].port
 
     def paces(self, mode: Mode) -> list[Pace]:
-        """Return the pace of the live core, which comes first, and of Envoy's if the mode has one."""
+        """Return the pace of the live core, which comes first, and of the hop's if the mode has one."""
         return [self._paces[cores[0]] for cores in (self.cores.live, *([self.cores.beside] if mode.hop else []))]
 
     def set_up(self, shape: Shape) -> None:
@@ -98,9 +99,11 @@ class Stage:
             child.wait_until_ready()
             child.pin(self.cores.live)
         self._hops = {mode.name: self._start(self._hop(mode)) for mode in self.modes if mode.hop}
-        for hop in self._hops.values():
-            hop.wait_until_ready()
-            hop.pin(self.cores.beside)
+        for mode in self.modes:
+            if mode.hop:
+                hop = self._hops[mode.name]
+                hop.wait_until_ready()
+                hop.pin(self.cores.of_hop(mode.workers))
         os.sched_setaffinity(0, self.cores.rest)
 
     def pin_children(self, mode: Mode) -> bool:
@@ -110,7 +113,9 @@ class Stage:
             pin(child, self.cores.beside)
         return bool(children)
 
-    def _hop(self, mode: Mode) -> envoy.Envoy:
+    def _hop(self, mode: Mode) -> envoy.Envoy | Proxy:
+        if mode.hop == "proxy":
+            return Proxy(self._live[mode.name].port, mode.workers)
         shadow_port = self.shadows.ports[mode.shadow] if mode.hop == "mirror" else None
         bootstrap = envoy.configuration(self._live[mode.name].port, shadow_port)
         return envoy.Envoy(envoy.write(Path(self._files.name), mode.name, bootstrap))

@@ -23,8 +23,8 @@ def print_report(report: dict[str, Any], console: Console) -> None:
         rows = [row for row in report["rows"] if row["shape"] == shape["name"]]
         pooled = bool(shape["model_seconds"])
         columns, cells = (_POOLED_COLUMNS, _pooled_cells) if pooled else (_COLUMNS, _cells)
-        console.print(_table(_title(shape), columns, [cells(row) for row in rows]))
-    for line in (*_legend(report), *_machine(report["machine"]), *map(_expectation, report["expectations"])):
+        console.print(_table(title(shape), columns, [cells(row) for row in rows]))
+    for line in (*_legend(report), *machine_lines(report["machine"]), *map(_expectation, report["expectations"])):
         console.print(line, highlight=False)
     for note in report["notes"]:
         console.print(f"note: {note}", highlight=False)
@@ -53,7 +53,8 @@ def _legend(report: dict[str, Any]) -> list[str]:
     ]
 
 
-def _machine(machine: dict[str, Any]) -> list[str]:
+def machine_lines(machine: dict[str, Any]) -> list[str]:
+    """Say what it ran on, and which cores each process had."""
     cores = {role: ", ".join(map(str, numbers)) for role, numbers in machine["pinning"].items()}
     return [
         f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, Python {machine['python']}",
@@ -66,7 +67,8 @@ def _machine(machine: dict[str, Any]) -> list[str]:
     ]
 
 
-def _title(shape: dict[str, Any]) -> str:
+def title(shape: dict[str, Any]) -> str:
+    """Say what a shape of load is."""
     what = f"{shape['messages']}-message server streams" if shape["streaming"] else "unary"
     model = f", model of {shape['model_seconds'] * 1e3:g} ms" if shape["model_seconds"] else ""
     load = f"{shape['concurrency']} in flight" if shape["concurrency"] else f"open loop, {shape['rate']:g} calls/s"
