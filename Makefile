@@ -29,7 +29,7 @@ COMPILE := .venv/bin/uv pip compile pyproject.toml --quiet --upgrade --generate-
 	--custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help check test stack e2e demo bench sim soak test-lowest generate check-generated lock clean python
+.PHONY: help check test stack servers e2e demo bench sim soak test-lowest generate check-generated lock clean python
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -46,12 +46,15 @@ ifeq ($(COVERAGE),)
 else
 	.venv/bin/coverage erase
 	.venv/bin/coverage run -m pytest $(PARALLEL) $(ARGS)
-	.venv/bin/coverage combine --quiet
+	.venv/bin/coverage combine
 	.venv/bin/coverage report
 endif
 
 stack: | python ## the real Collector, Jaeger and Prometheus at pinned versions, built once per machine; needs Go
 	@$(PYTHON) tests/stack/build.py $(ARGS)
+
+servers: | python ## MLServer and KServe for the same tests, each in an environment of its own; Python 3.11 or 3.12
+	@$(PYTHON) tests/stack/servers.py $(ARGS)
 
 e2e: .venv/.installed ## the tests against them; skipped without, unless SHADOWMESH_REQUIRE_STACK=1
 	.venv/bin/pytest tests/e2e tests/deploy -m e2e $(ARGS)
@@ -87,6 +90,8 @@ lock: .venv/.installed ## the pinned versions, upgraded
 	$(COMPILE) --group test --resolution lowest-direct --output-file tests/environments/lowest.lock
 	$(COMPILE) --group test --constraint tests/environments/protobuf6.constraints \
 		--output-file tests/environments/protobuf6.lock
+	$(COMPILE) tests/environments/mlserver.in --output-file tests/environments/mlserver.lock
+	$(COMPILE) tests/environments/kserve.in --output-file tests/environments/kserve.lock
 
 clean: ## everything a target made
 	rm -rf .venv .venv-lowest .venv-protobuf6 build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache \

@@ -18,7 +18,7 @@ import grpc
 import grpc.aio
 
 from shadowmesh import config as configuration
-from shadowmesh.errors import LoopError, StartError
+from shadowmesh.errors import ConfigError, LoopError, StartError
 from shadowmesh.interceptor.aio import AioInterceptor
 from shadowmesh.interceptor.sync import SyncInterceptor
 from shadowmesh.mirror import process_hooks
@@ -84,7 +84,7 @@ class Mesh:
             providers.check(config.telemetry)
             _prepare(config)
         self._faults = Faults()
-        self._live = LiveSide(config.experiments, config.mirror, faults=self._faults)
+        self._live = LiveSide(config.experiments, config.mirror, faults=self._faults, maps=config.catalog.method_map)
         self._may_accept = not self._disabled
         self._live.accepting = self._may_accept and bool(config.experiments)
         self._closed = False
@@ -104,6 +104,7 @@ class Mesh:
             self._upkeep,
             config.mirror,
             experiments=config.experiments,
+            catalog=config.catalog,
             make_carrier=make_carrier,
         )
         if config.telemetry.status is not None:
@@ -166,7 +167,14 @@ class Mesh:
         """
         Mirror by the experiments of another configuration from now on. Pairs in flight finish as they began; a target
         that is gone gets nothing more. Other settings take effect at the next start, which is said in the log.
+
+        Raises:
+            ConfigError: an experiment needs a protocol that was not there when this mesh was made.
         """
+        if config.catalog != self._config.catalog:
+            wrong = configuration.unfit(config.experiments, config.mirror, self._config.catalog)
+            if wrong:
+                raise ConfigError(f"{wrong[1]} (protocols are read at the start)", key=wrong[0])
         if not self._disabled:
             _prepare(config)
         if config.model_copy(update={"experiments": ()}) != self._config.model_copy(update={"experiments": ()}):

@@ -5,26 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import yaml
-from pydantic import ValidationError, model_validator
+from pydantic import PrivateAttr, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from shadowmesh.catalog.builtin import RAW, mapped_methods, protocol_names
+from shadowmesh.catalog import strict_yaml
+from shadowmesh.catalog.catalog import RAW, Catalog
+from shadowmesh.catalog.configured import ProtocolSettings, configured
 from shadowmesh.errors import ConfigError
 from shadowmesh.mirror import choice
 from shadowmesh.mirror.carrier import MirrorSettings
 from shadowmesh.mirror.file_watch import ReloadSettings
 from shadowmesh.mirror.gate import misfit
-from shadowmesh.policy.experiment import Content, ExperimentSettings
+from shadowmesh.mirror.judged_experiment import JudgedExperimentSettings
+from shadowmesh.names import TargetKind
+from shadowmesh.policy.experiment import Content, ExperimentSettings, in_force
+from shadowmesh.policy.routes import matches
 from shadowmesh.policy.timebox import share_of
 from shadowmesh.processor.settings import ProcessorSettings
+from shadowmesh.proxy.settings import ProxySettings
 from shadowmesh.settings import Settings
 from shadowmesh.telemetry.settings import TelemetrySettings
+from shadowmesh.verdict.plan import Plan
 
 # Credentials stand under these keys; what is wrong with one is said without it.
-_SECRETS = frozenset({"headers", "credentials", "tls", "bearer_token", "url"})
+_SECRETS = frozenset({"headers", "credentials", "tls", "bearer_token", "url", "secret"})
 
 
 class Config(Settings):
@@ -33,40 +38,91 @@ class Config(Settings):
 
     Args:
         experiments: what is mirrored, and to whom.
+        protocols: how to read methods that no built-in protocol has.
         mirror: how it is carried, within which bounds.
         reload: whether a changed file takes effect without a restart.
         telemetry: where our own spans and metrics go.
         processor: what pairs and compares them.
+        proxy: where ``shadowmesh proxy`` listens, and what is behind it.
     """
 
-    experiments: tuple[ExperimentSettings, ...] = ()
+    experiments: tuple[JudgedExperimentSettings, ...] = ()
+    protocols: tuple[ProtocolSettings, ...] = ()
     mirror: MirrorSettings = MirrorSettings()
     reload: ReloadSettings = ReloadSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     processor: ProcessorSettings = ProcessorSettings()
+    proxy: ProxySettings = ProxySettings()
+
+    _catalog: Catalog = PrivateAttr()
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
-        names: set[str] = set()
-        known = protocol_names()
-        for position, experiment in enumerate(self.experiments):
-            if experiment.name in names:
-                raise _wrong(f"experiments[{position}].name", f"two experiments are named {experiment.name}")
-            names.add(experiment.name)
-            if experiment.protocol is not None and experiment.protocol not in known:
-                problem = f"{experiment.protocol!r} is none of {', '.join(known)}"
-                raise _wrong(f"experiments[{position}].protocol", problem)
-            if experiment.content is not Content.OFF and experiment.protocol == RAW:
-                raise _wrong(f"experiments[{position}].content", "protocol raw does not say where a text is")
-            if problem := _too_few_pairs(self.mirror, experiment):
-                raise _wrong(f"experiments[{position}].time_box.pairs", problem)
-            mapped = mapped_methods(experiment.protocol)
-            if unknown := choice.misfit(experiment, mapped):
-                raise _wrong(f"experiments[{position}].{unknown[0]}", unknown[1])
-            for place, target in enumerate(experiment.targets):
-                if found := misfit(experiment, target, mapped):
-                    raise _wrong(f"experiments[{position}].targets[{place}].{found[0]}", found[1])
+        try:
+            # What is frozen may still be filled in once; nobody has seen it yet.
+            self._catalog = configured(self.protocols)
+        except ConfigError as error:
+            raise _wrong(error.key, error.problem) from error
+        if found := unfit(self.experiments, self.mirror, self._catalog):
+            raise _wrong(*found)
         return self
+
+    @property
+    def catalog(self) -> Catalog:
+        """Every protocol that may be named in it."""
+        return self._catalog
+
+    def shared_by(self, processes: int) -> Config:
+        """Return the configuration of each of so many processes that share this machine's part of every budget."""
+        if processes == 1:
+            return self
+        budget = self.mirror.budget.model_copy(update={"processes": self.mirror.budget.processes * processes})
+        return self.model_copy(update={"mirror": self.mirror.model_copy(update={"budget": budget})})
+
+
+def unfit(
+    experiments: Sequence[JudgedExperimentSettings], mirror: MirrorSettings, catalog: Catalog
+) -> tuple[str, str] | None:
+    """Return the key of an experiment that does not fit the others, the mirror or the protocols, and what is wrong."""
+    names: set[str] = set()
+    for position, experiment in enumerate(experiments):
+        found: tuple[str, str] | None = None
+        if experiment.name in names:
+            found = "name", f"two experiments are named {experiment.name}"
+        elif problem := _protocol_problem(experiment, catalog):
+            found = "protocol", problem
+        elif experiment.content is not Content.OFF and experiment.protocol == RAW:
+            found = "content", "protocol raw does not say where a text is"
+        elif problem := _too_few_pairs(mirror, experiment):
+            found = "time_box.pairs", problem
+        else:
+            found = _unmapped(experiment, catalog)
+        if found:
+            return f"experiments[{position}].{found[0]}", found[1]
+        names.add(experiment.name)
+    return None
+
+
+def _protocol_problem(experiment: ExperimentSettings, catalog: Catalog) -> str:
+    if experiment.protocol is not None:
+        known = catalog.names
+        return "" if experiment.protocol in known else f"{experiment.protocol!r} is none of {', '.join(known)}"
+    # Of everything there may be, what can be read is read.
+    for method, names in catalog.dialects.items():
+        if any(matches(pattern, method) for pattern in experiment.methods if pattern != "*"):
+            return f"{method} is spoken by several: say which of {', '.join(names)}, or {RAW}"
+    return ""
+
+
+def _unmapped(experiment: ExperimentSettings, catalog: Catalog) -> tuple[str, str] | None:
+    """Return which key asks for what no map of the experiment's methods knows."""
+    mapped = catalog.mapped_methods(experiment.protocol)
+    if unknown := choice.misfit(experiment, mapped):
+        return unknown
+    for place, target in enumerate(experiment.targets):
+        if found := misfit(experiment, target, mapped):
+            return f"targets[{place}].{found[0]}", found[1]
+    return None
 
 
 def _too_few_pairs(mirror: MirrorSettings, experiment: ExperimentSettings) -> str:
@@ -80,21 +136,6 @@ def _too_few_pairs(mirror: MirrorSettings, experiment: ExperimentSettings) -> st
 def _wrong(key: str, problem: str) -> PydanticCustomError:
     """Return the error of a key that is wrong beside others; a validator of the whole has no place of its own."""
     return PydanticCustomError("inconsistent", "{problem}", {"problem": problem, "key": key})
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice in one mapping: YAML would silently let go of the first."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """Check the keys as written, before merges are made."""
-        node = super().compose_mapping_node(anchor)
-        seen: set[tuple[str, str]] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
-                if (key.tag, key.value) in seen:
-                    raise yaml.composer.ComposerError(problem=f"key {key.value!r} twice", problem_mark=key.start_mark)
-                seen.add((key.tag, key.value))
-        return node
 
 
 def load(path: str | Path) -> Config:
@@ -128,14 +169,8 @@ def parse(text: str, *, source: str = "") -> Config:
     Raises:
         ConfigError: the text is not YAML, or a key in it is wrong.
     """
-    try:
-        loaded = yaml.load(text, _Loader)  # noqa: S506  # a SafeLoader that is stricter still
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # The last two: numbers and dates that are none, and nesting without end.
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}" if mark is not None else ""
-        problem = str(getattr(error, "problem", None) or "not YAML").replace("\n", " ")
-        raise ConfigError(problem, source=source, key=where) from error
+    with named(source):
+        loaded = strict_yaml.load(text)
     try:
         return Config.model_validate({} if loaded is None else loaded)
     except ValidationError as error:
@@ -162,6 +197,19 @@ def named(source: str | Path) -> Iterator[None]:
         if error.source:
             raise
         raise ConfigError(error.problem, source=str(source), key=error.key) from error
+
+
+def plans(config: Config) -> tuple[Plan, ...]:
+    """Return how the candidates that are in force are to be judged."""
+    return tuple(
+        Plan(
+            experiment=one.name,
+            criteria=one.criteria,
+            config_digest=one.digest,
+            candidates={target.name: target.digest for target in one.targets if target.kind is TargetKind.CANDIDATE},
+        )
+        for one in in_force(config.experiments)
+    )
 
 
 def check_credentials(config: Config, *, source: str = "") -> None:

@@ -116,7 +116,9 @@ class Worker(asyncio.Protocol):
         if isinstance(frame, Setup):
             setup = WorkerSetup.model_validate_json(frame.config)
             self._pairs = make_exporter(setup.telemetry, None, self._faults, self._settled)
-            self._engine = make_engine(self.say, self._pairs, setup.make_resource(), setup.mirror, self._faults)
+            self._engine = make_engine(
+                self.say, self._pairs, setup.make_resource(), setup.mirror, self._faults, setup.make_catalog()
+            )
         elif isinstance(frame, Drain):
             self.grace = frame.grace
             self.ended.set()

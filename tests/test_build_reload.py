@@ -21,6 +21,8 @@ from support.shadows import answering
 from shadowmesh.build import Mesh
 from shadowmesh.config import Config
 from shadowmesh.errors import ConfigError
+from shadowmesh.mirror.frames import Frame
+from shadowmesh.mirror.thread import ThreadCarrier
 from shadowmesh.names import Decision
 from shadowmesh.policy.live_gate import FunnelKey
 from shadowmesh.testing import Backend, SpanSink
@@ -75,6 +77,23 @@ def test_what_is_taken_out_of_the_file_is_mirrored_no_more_and_what_is_put_in_is
             second.wait_for_calls(1)
         assert (len(first.calls), len(second.calls)) == (1, 1)
         assert mesh.funnel() == {MIRRORED: 2}
+
+
+def test_the_status_shows_other_experiments_only_when_calls_are_decided_by_them() -> None:
+    shown: list[int] = []
+
+    class Looking(ThreadCarrier):
+        def reload(self, frame: Frame) -> None:
+            shown.append(len(mesh.status()["experiments"]))
+            super().reload(frame)
+            shown.append(len(mesh.status()["experiments"]))
+
+    with Mesh(config(target("127.0.0.1:1")), span_exporter=SpanSink(), make_carrier=Looking) as mesh:
+        mesh.interceptor()
+        mesh.reload(Config())
+        assert mesh.status()["experiments"] == []
+    # Calls that begin meanwhile are still decided by the old ones.
+    assert shown == [1, 1]
 
 
 def test_a_mesh_that_begins_with_nothing_begins_to_mirror_when_the_file_says_so(file: Path) -> None:

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shadowmesh.config import Config, check_credentials, load, parse
+from shadowmesh.config import Config, check_credentials, load, parse, plans
 from shadowmesh.errors import ConfigError
+from shadowmesh.mirror.engine import EXPERIMENTS
+from shadowmesh.policy.experiment import in_force
 
 GOOD = """\
 experiments:
@@ -254,3 +256,31 @@ def test_pairs_that_are_fewer_than_engines_name_their_key() -> None:
     assert parse(text).experiments[0].time_box is not None
     error = problem_of(text.replace("carrier: thread", "carrier: process, workers: 4, budget: {processes: 2}"))
     assert (error.key, "less than one" in error.problem) == ("experiments[0].time_box.pairs", True)
+
+
+def test_criteria_stand_beside_the_targets_and_name_the_key_that_is_wrong() -> None:
+    text = changed("    targets:", "    criteria: {errors: {mode: strict}, latency: [{ratio: 1.5}]}\n    targets:")
+    criteria = parse(text).experiments[0].criteria
+    assert (criteria.errors.allowed, criteria.latency[0].ratio, criteria.coverage.pairs) == (0.0, 1.5, 10_000)
+    assert problem_of(text.replace("1.5", "'1.5'")).key == "experiments[0].criteria.latency[0].ratio"
+    assert problem_of(text.replace("strict", "lenient")).key == "experiments[0].criteria.errors.mode"
+
+
+def test_other_criteria_are_another_policy_and_no_other_target() -> None:
+    before, after = (
+        parse(changed("    targets:", f"    criteria: {{alpha: {alpha}}}\n    targets:")).experiments[0]
+        for alpha in (0.05, 0.01)
+    )
+    assert before.digest != after.digest
+    assert [one.digest for one in before.targets] == [one.digest for one in after.targets]
+
+
+def test_candidates_in_force_are_planned_as_the_mirror_will_record_them() -> None:
+    another = 'rate: 0.5}\n      - {name: another, address: "h:2", enabled: false}'
+    config = parse(changed("rate: 0.5}", another))
+    (plan,) = plans(config)
+    (mirrored,) = EXPERIMENTS.validate_json(EXPERIMENTS.dump_json(in_force(config.experiments)))
+    assert plan.config_digest == mirrored.digest
+    assert plan.candidates == {one.name: one.digest for one in mirrored.targets if one.kind == "candidate"}
+    assert list(plan.candidates) == ["candidate"]
+    assert plan.criteria == config.experiments[0].criteria

@@ -56,7 +56,7 @@ def test_a_mesh_loads_neither_the_command_line_nor_the_processor_nor_prices() ->
     assert not {"typer", "rich", "genai_prices"} & {name.partition(".")[0] for name in loaded}
     # Its settings are part of every configuration, and stand beside what they set; what runs is not.
     processor = {name.removeprefix("shadowmesh.processor.") for name in loaded if ".processor." in name}
-    settings = {"settings", "endpoints", "journal_settings", "limits", "refusal", "server_tls", "tokens"}
+    settings = {"settings", "alert_settings", "endpoints", "journal_settings", "limits", "refusal", "tokens"}
     assert processor <= settings
     assert not {"sqlalchemy", "starlette", "uvicorn"} & {name.partition(".")[0] for name in loaded}
     assert not {name for name in loaded if name.startswith("shadowmesh.cli")}

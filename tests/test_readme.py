@@ -38,9 +38,9 @@ from shadowmesh.pricing import PriceSettings
 from shadowmesh.processor.intake import Accepted, Signal
 from shadowmesh.processor.limits import LimitSettings
 from shadowmesh.processor.receiver import Receiver
-from shadowmesh.processor.server_tls import ServerTlsSettings
 from shadowmesh.processor.settings import CompareThresholdSettings, ExportSettings, ProcessorSettings, QueueSettings
 from shadowmesh.processor.tokens import BearerTokenSettings
+from shadowmesh.telemetry.server_tls import ServerTlsSettings
 from shadowmesh.telemetry.settings import TelemetrySettings
 from shadowmesh.testing import Backend, echo
 

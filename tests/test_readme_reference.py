@@ -8,37 +8,63 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import typer
 import yaml
 from pydantic import TypeAdapter
+from support.acme import MAP, block
 from support.experiments import experiment, target
+from support.verdicts import judgement, verdict
 
-from shadowmesh.cli.main import main
+from shadowmesh.catalog.configured import ProtocolSettings
+from shadowmesh.cli.main import app, main
 from shadowmesh.mirror.budget_file import BudgetShareSettings
 from shadowmesh.mirror.carrier import MirrorSettings
 from shadowmesh.mirror.file_watch import ReloadSettings
+from shadowmesh.mirror.judged_experiment import JudgedExperimentSettings
 from shadowmesh.names import WITHOUT_LEGS, DropReason
 from shadowmesh.policy.breaker import BreakerSettings
 from shadowmesh.policy.budget import BudgetSettings
 from shadowmesh.policy.conditions import WhenSettings
 from shadowmesh.policy.credentials import CredentialSettings, TlsSettings
-from shadowmesh.policy.experiment import ExperimentSettings, TargetSettings
+from shadowmesh.policy.experiment import TargetSettings
 from shadowmesh.policy.harm_settings import HarmGuardSettings
 from shadowmesh.policy.presets import Preset
 from shadowmesh.policy.retries import RetrySettings
 from shadowmesh.policy.sampling import SamplingSettings
 from shadowmesh.policy.timebox import TimeBoxSettings
 from shadowmesh.policy.transform import TransformSettings
+from shadowmesh.processor.alert_settings import AlertSettings, WebhookSettings
 from shadowmesh.processor.journal_settings import JournalSettings
 from shadowmesh.processor.limits import LimitSettings
 from shadowmesh.processor.settings import CompareThresholdSettings, ProcessorSettings
+from shadowmesh.proxy.settings import LiveServerSettings, ProxySettings
 from shadowmesh.settings import Settings
 from shadowmesh.store.settings import StoreSettings
 from shadowmesh.telemetry.settings import TelemetrySettings
+from shadowmesh.verdict.document import to_document
+from shadowmesh.verdict.settings import (
+    CoverageSettings,
+    CriteriaSettings,
+    ErrorSettings,
+    GuardSettings,
+    JudgeSettings,
+    LatencySettings,
+    SimilaritySettings,
+)
 
 TEXT = (Path(__file__).parents[1] / "README.md").read_text()
 YAML = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
 SECTIONS: dict[str, tuple[type[Settings], ...]] = {
-    "`experiments` (a list)": (ExperimentSettings,),
+    "`experiments` (a list)": (JudgedExperimentSettings,),
+    "`experiments[].criteria`": (
+        CriteriaSettings,
+        LatencySettings,
+        ErrorSettings,
+        SimilaritySettings,
+        JudgeSettings,
+        CoverageSettings,
+        GuardSettings,
+    ),
     "`experiments[].time_box`": (TimeBoxSettings,),
     "`experiments[].when`": (WhenSettings,),
     "`experiments[].sampling`": (SamplingSettings,),
@@ -48,12 +74,15 @@ SECTIONS: dict[str, tuple[type[Settings], ...]] = {
     "`experiments[].targets[].tls` and `credentials`": (TlsSettings, CredentialSettings),
     "`experiments[].targets[].budget`": (BudgetSettings,),
     "`experiments[].targets[].breaker`": (BreakerSettings,),
+    "`protocols` (a list)": (ProtocolSettings,),
     "`mirror`": (MirrorSettings,),
     "`mirror.budget`": (BudgetShareSettings,),
     "`mirror.harm_guard`": (HarmGuardSettings,),
     "`reload`": (ReloadSettings,),
     "`telemetry`": (TelemetrySettings,),
     "`processor`": (ProcessorSettings, JournalSettings, StoreSettings, CompareThresholdSettings, LimitSettings),
+    "`processor.alerts`": (AlertSettings, WebhookSettings),
+    "`proxy`": (ProxySettings, LiveServerSettings),
 }
 """The settings whose keys a section's tables list, a table for each, in this order."""
 # What the OpenTelemetry variables say stands there as the default of a key that is absent.
@@ -192,3 +221,45 @@ def test_what_the_readme_says_of_an_example_is_what_the_command_says(
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
     first = lines.index("candidate") + 1
     assert lines[first : lines.index("control")] == said.splitlines()
+
+
+def keys_of(heading: str) -> list[set[str]]:
+    """Return the keys of each table of a section."""
+    return [
+        {key for cells in rows for key in re.findall(r"`(\w+)`", cells[0])} for _, *rows in tables(section(heading))
+    ]
+
+
+def test_the_document_of_a_verdict_has_the_keys_that_are_listed() -> None:
+    document = to_document(judgement(verdict()))
+    _, whole, of_verdict, of_finding = keys_of("`shadowmesh gate`")
+    assert whole == set(document)
+    assert of_verdict == set(document["verdicts"][0])
+    assert of_finding == set(document["verdicts"][0]["findings"][0])
+    assert f"`{document['schema']}`" in section("`shadowmesh gate`")
+
+
+def test_the_options_of_capture_and_of_the_check_of_a_map_are_those_that_are_listed() -> None:
+    group: Any = typer.main.get_command(app)
+    rows = {line.split("`")[1]: line for line in TEXT.splitlines() if line.startswith("| `shadowmesh ")}
+    for begin, command in (
+        ("shadowmesh capture", group.commands["capture"]),
+        ("shadowmesh protocol check", group.commands["protocol"].commands["check"]),
+    ):
+        (row,) = (line for name, line in rows.items() if name.startswith(begin))
+        options = {option for one in command.params for option in one.opts if option.startswith("--")}
+        assert set(re.findall(r"--[a-z-]+", row)) == options - {"--help"}
+
+
+def test_the_map_in_the_readme_is_the_one_of_the_tour() -> None:
+    assert MAP in TEXT
+    assert set(block("protoc ").splitlines()) | set(block("shadowmesh protocol").splitlines()) <= {
+        line.removeprefix("$ ") for line in TEXT.splitlines()
+    }
+
+
+def test_the_options_of_the_gate_are_those_that_are_listed() -> None:
+    group: Any = typer.main.get_command(app)
+    options = {option for parameter in group.commands["gate"].params for option in parameter.opts}
+    listed = set(re.findall(r"--[a-z]+", section("`shadowmesh gate`")))
+    assert listed == options - {"-c", "--help"}

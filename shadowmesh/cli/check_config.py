@@ -54,8 +54,11 @@ def check_config(
 
 
 def _summarise(loaded: config.Config, file: Path) -> None:
+    digests = {plan.experiment: plan.config_digest for plan in config.plans(loaded)}
     for experiment in loaded.experiments:
         typer.echo(f"experiment {experiment.name}: {', '.join(experiment.methods)}")
+        if experiment.name in digests:
+            typer.echo(f"  configuration {digests[experiment.name]}")
         for target in experiment.targets:
             typer.echo(f"  {target.kind} {target.name} at {target.address}, {target.rate:.4g} of calls")
     typer.echo(f"{file}: ok")

@@ -7,21 +7,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import IO, Annotated
 
 import typer
-from pydantic import TypeAdapter, ValidationError
 
+from shadowmesh.cli.store_options import MOMENT, moment, store_url
 from shadowmesh.errors import StartError
 from shadowmesh.names import Outcome
-from shadowmesh.settings import Seconds
-from shadowmesh.store.settings import StoreUrl
-
-_EPOCH = datetime.fromtimestamp(0, UTC)
-_MOMENT = "a moment (2026-01-31T12:00:00Z; UTC unless it says otherwise) or how long ago (36h)"
 
 
 class Format(StrEnum):
@@ -36,7 +30,7 @@ def export(
     file_format: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.JSONL,
     experiment: Annotated[str | None, typer.Option(metavar="NAME", help="Only this experiment.")] = None,
     target: Annotated[str | None, typer.Option(metavar="NAME", help="Only this target.")] = None,
-    since: Annotated[str | None, typer.Option(metavar="WHEN", help=f"Only what was dispatched from {_MOMENT}.")] = None,
+    since: Annotated[str | None, typer.Option(metavar="WHEN", help=f"Only what was dispatched from {MOMENT}.")] = None,
     until: Annotated[str | None, typer.Option(metavar="WHEN", help="Only what was dispatched before.")] = None,
     outcome: Annotated[Outcome | None, typer.Option(help="Only pairs that ended so.")] = None,
     with_content: Annotated[bool, typer.Option("--with-content", help="Captured prompts and outputs too.")] = False,
@@ -58,15 +52,15 @@ def export(
     wanted = PairFilter(
         experiment=experiment,
         target=target,
-        since_ns=_moment(since, now_ns, "--since"),
-        until_ns=_moment(until, now_ns, "--until"),
+        since_ns=moment(since, now_ns, "--since"),
+        until_ns=moment(until, now_ns, "--until"),
         outcome=outcome,
     )
     if output is None and file_format is Format.PARQUET and sys.stdout.isatty():
         raise typer.BadParameter("Parquet is nothing to read: say where to with --output")
     if output is not None and not output.absolute().parent.is_dir():
         raise typer.BadParameter(f"{output.parent} is no directory", param_hint="--output")
-    reader = Reader.open(_url(store))
+    reader = Reader.open(store_url(store))
     try:
         with _destination(output) as sink:
             file = JsonLines(sink) if file_format is Format.JSONL else ParquetFile(sink, with_content=with_content)
@@ -79,29 +73,6 @@ def export(
         reader.close()
     if output is not None:
         typer.echo(f"{output}: {count} pairs")
-
-
-def _url(store: str) -> str:
-    try:
-        return TypeAdapter[StoreUrl](StoreUrl).validate_python(store).get_secret_value()
-    except ValidationError as error:
-        raise typer.BadParameter(error.errors()[0]["msg"], param_hint="--store") from None
-
-
-def _moment(text: str | None, now_ns: int, option: str) -> int | None:
-    if text is None:
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        pass
-    else:
-        since = (at if at.tzinfo else at.replace(tzinfo=UTC)) - _EPOCH
-        return since // timedelta(microseconds=1) * 1000
-    try:
-        return now_ns - round(TypeAdapter[float](Seconds).validate_python(text) * 1e9)
-    except ValidationError:
-        raise typer.BadParameter(f"{text}: neither {_MOMENT}", param_hint=option) from None
 
 
 @contextmanager

@@ -9,12 +9,18 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from shadowmesh.cli.capture import capture
 from shadowmesh.cli.check_config import check_config
 from shadowmesh.cli.demo.command import demo
 from shadowmesh.cli.export import export
+from shadowmesh.cli.gate import gate
+from shadowmesh.cli.instrument import instrument
 from shadowmesh.cli.processor import processor
+from shadowmesh.cli.protocol import protocol
+from shadowmesh.cli.proxy import proxy
+from shadowmesh.cli.report import report
 from shadowmesh.cli.status import status
-from shadowmesh.errors import ConfigError, ShadowMeshError, StartError, StoreError
+from shadowmesh.errors import ConfigError, ShadowMeshError, StartError, StoreError, UnknownNameError
 
 EX_USAGE = 64
 EX_UNAVAILABLE = 69
@@ -24,6 +30,7 @@ _EX_INTERRUPTED = 130
 _USAGE_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 _CODES: tuple[tuple[type[Exception], int], ...] = (
     (ConfigError, EX_USAGE),
+    (UnknownNameError, EX_USAGE),
     (StartError, EX_UNAVAILABLE),
     (StoreError, EX_UNAVAILABLE),
     (ShadowMeshError, EX_SOFTWARE),
@@ -58,9 +65,15 @@ def _root(
 
 app.command()(demo)
 app.command()(processor)
+app.command()(proxy)
+app.command()(instrument)
+app.command()(capture)
 app.command()(status)
+app.command()(report)
 app.command()(export)
+app.command()(gate)
 app.command("check-config")(check_config)
+app.add_typer(protocol, name="protocol")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
+import os
 import signal
+import sys
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +17,7 @@ import typer
 
 from shadowmesh import config as configuration
 from shadowmesh.processor.settings import ExportSettings, ProcessorSettings
+from shadowmesh.verdict.plan import Plan
 
 if TYPE_CHECKING:
     from shadowmesh.processor.receiver import Receiver
@@ -27,19 +33,20 @@ def processor(
     ] = None,
 ) -> None:
     """Receive spans over OTLP, pair and compare live and shadow, export metrics and compare spans."""
-    settings = ProcessorSettings() if config is None else configuration.load(config).processor
-    asyncio.run(_serve(settings))
+    loaded = configuration.Config() if config is None else configuration.load(config)
+    asyncio.run(_serve(loaded.processor, configuration.plans(loaded)))
+    leave_what_hangs()
 
 
-async def _serve(settings: ProcessorSettings) -> None:
+async def _serve(settings: ProcessorSettings, plans: Sequence[Plan]) -> None:
     from shadowmesh.processor.service import Processor
 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    running = Processor(settings)
+    running = Processor(settings, plans=plans)
     await running.start()
-    _collect_seldom()
+    collect_seldom()
     try:
         typer.echo(_announcement(settings, running.receiver))
         await stop.wait()
@@ -48,7 +55,7 @@ async def _serve(settings: ProcessorSettings) -> None:
         await running.close()
 
 
-def _collect_seldom() -> None:
+def collect_seldom() -> None:
     """
     Look for garbage in cycles less often: legs that wait have none, and there may be a million of them.
 
@@ -58,6 +65,26 @@ def _collect_seldom() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG, 20, 100)
+
+
+def leave_what_hangs(patience: float = 1.0) -> None:
+    """
+    End the process where a store gives no answer to a thread, for which Python would wait without end.
+
+    What was acknowledged is in the journal, and the next start goes on from there.
+
+    Args:
+        patience: seconds for a thread that is about to end.
+    """
+    from shadowmesh.processor.writer import THREAD
+
+    for thread in threading.enumerate():
+        if thread.name.startswith(THREAD):
+            thread.join(patience)
+            if thread.is_alive():
+                logging.shutdown()
+                sys.stdout.flush()
+                os._exit(0)
 
 
 def _announcement(settings: ProcessorSettings, receiver: Receiver) -> str:

@@ -37,7 +37,7 @@ def proxy(
     Without a configuration nothing is mirrored. SIGTERM drains: calls in flight get proxy.grace seconds.
     """
     settings = ProxySettings() if config is None else configuration.load(config).proxy
-    settings = _with(settings, {"listen": listen, "workers": workers}, live)
+    settings = with_options(settings, {"listen": listen, "workers": workers}, live)
     if settings.live is None:
         raise ConfigError("no server to forward to: say --live, or set it", source=str(config or ""), key="proxy.live")
     if settings.workers > 1 and not worker:
@@ -46,7 +46,7 @@ def proxy(
         asyncio.run(_serve(config, settings, worker=worker))
 
 
-def _with(settings: ProxySettings, changes: dict[str, object], live: str | None) -> ProxySettings:
+def with_options(settings: ProxySettings, changes: dict[str, object], live: str | None) -> ProxySettings:
     """Return the settings with what the command line says in the place of theirs."""
     given: dict[str, object] = {name: value for name, value in changes.items() if value is not None}
     if live is not None:
@@ -67,7 +67,7 @@ async def _serve(config: Path | None, settings: ProxySettings, *, worker: bool) 
     from shadowmesh.proxy.server import Proxy
     from shadowmesh.proxy.workers import READY
 
-    stop = _signalled()
+    stop = signalled()
     if worker:
         _stop_with_input(stop)
     mesh = None if config is None else Mesh.from_file(config, processes=settings.workers)
@@ -80,7 +80,7 @@ async def _serve(config: Path | None, settings: ProxySettings, *, worker: bool) 
             sys.stdout.buffer.write(READY)
             sys.stdout.buffer.flush()
         else:
-            typer.echo(_announcement(settings, running.port))
+            typer.echo(announcement(settings, running.port))
         await stop.wait()
         await running.drain(settings.grace)
     finally:
@@ -92,7 +92,7 @@ async def _serve(config: Path | None, settings: ProxySettings, *, worker: bool) 
 async def _supervise(config: Path | None, settings: ProxySettings) -> None:
     from shadowmesh.proxy.workers import Workers, hold
 
-    stop = _signalled()
+    stop = signalled()
     held, listen = hold(settings.listen)
     with held:
         command = [sys.executable, "-P", "-m", "shadowmesh", "proxy", "--worker", "--listen", listen]
@@ -104,13 +104,14 @@ async def _supervise(config: Path | None, settings: ProxySettings) -> None:
         workers = Workers(command, settings.workers)
         try:
             await workers.start()
-            typer.echo(_announcement(settings, int(listen.rpartition(":")[2])))
+            typer.echo(announcement(settings, int(listen.rpartition(":")[2])))
             await stop.wait()
         finally:
             await workers.stop(settings.grace + _AFTER_GRACE)
 
 
-def _signalled() -> asyncio.Event:
+def signalled() -> asyncio.Event:
+    """Return what is set when this process is asked to end."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -129,7 +130,8 @@ def _stop_with_input(stop: asyncio.Event) -> None:
     loop.add_reader(sys.stdin.fileno(), readable)
 
 
-def _announcement(settings: ProxySettings, port: int) -> str:
+def announcement(settings: ProxySettings, port: int) -> str:
+    """Return what is said when the port is open."""
     live = "" if settings.live is None else settings.live.address
     many = f", {settings.workers} workers" if settings.workers > 1 else ""
     return f"shadowmesh proxy: {settings.listen.rpartition(':')[0]}:{port} to {live}{many}"

@@ -91,12 +91,21 @@ def _left() -> Callable[[], Any] | None:
     return getattr(asyncio.current_task(), "cancelling", None)
 
 
+def _failed(call: LiveCall) -> None:
+    call.failed()
+    task = asyncio.current_task()
+    if task is not None:
+        # The interceptors before ours have had their say when the call's task is over.
+        task.add_done_callback(lambda _: call.terminated())
+
+
 def _generator(parts: Parts, call: LiveCall) -> Callable[[Any, Any], Any]:
     async def behaviour(request: Any, context: Any) -> AsyncIterator[Any]:
         if not _begin(call, context):
             async for message in parts.behaviour(request, context):
                 yield message
             return
+        task = asyncio.current_task()
         request, context = _streaming_request(parts, request, context, call)
         try:
             async for message in parts.behaviour(request, context):
@@ -107,15 +116,32 @@ def _generator(parts: Parts, call: LiveCall) -> Callable[[Any, Any], Any]:
             call.cancelled()
             raise
         except GeneratorExit:
-            # grpc lets go of the generator when the client leaves while a message is on its way.
-            call.dropped()
+            _dropped(call, context, task)
             raise
         except BaseException:
-            call.failed()
+            _failed(call)
             raise
         call.completed()
 
     return behaviour
+
+
+def _dropped(call: LiveCall, context: Any, task: Any) -> None:
+    """
+    The generator is let go of, as grpc does when the client leaves while a message is on its way. That the write has
+    failed may be known before the task is asked to end: then only its end tells, by which no status was sent.
+    """
+    ends, answered = getattr(task, "add_done_callback", None), getattr(context, "done", None)
+    if ends is None or answered is None or call.is_gone():
+        call.dropped()
+        return
+
+    def ended(_: Any) -> None:
+        if not answered():
+            call.broken()
+        call.dropped()
+
+    ends(ended)
 
 
 def _coroutine(parts: Parts, call: LiveCall) -> Callable[[Any, Any], Any]:
@@ -129,7 +155,7 @@ def _coroutine(parts: Parts, call: LiveCall) -> Callable[[Any, Any], Any]:
             call.cancelled()
             raise
         except BaseException:
-            call.failed()
+            _failed(call)
             raise
         if parts.arity.response_streaming:
             call.completed()
@@ -154,11 +180,11 @@ def _synchronous(parts: Parts, call: LiveCall) -> Callable[[Any, Any], Any]:
         try:
             response = parts.behaviour(request, watched)
         except BaseException:
-            call.failed()
+            call.failed(final=True)
             raise
         if parts.arity.response_streaming:
             # grpc.aio iterates over what such a handler returns; the synchronous server only asks for the next.
-            return relay(iter(response), call)
+            return relay(iter(response), call, final=True)
         call.returned()
         return response
 

@@ -14,8 +14,12 @@ from shadowmesh.model import Metadata
 from shadowmesh.names import CallEnd, DropReason
 from shadowmesh.policy.live_gate import Ticket
 
-# A client's deadline and ours for the same call differ by the network and by rounding.
+# A client's deadline and ours for the same call differ by the network, and by what grpc makes of it on the way: rounded
+# up to three digits (up to 1 %, from a second on), and said by an earlier one that is up to 3 % longer, to save bytes
+# (timeout_encoding.cc and hpack_encoder.cc in grpc). The wire does not tell a client whose deadline passed from one
+# that left: who leaves in the last 5 % of its time counts as the former.
 _DEADLINE_SLACK_NS = 5_000_000
+_DEADLINE_SLACK = 0.05
 # grpc's "no deadline" in seconds is astronomically large on the synchronous server.
 _NO_DEADLINE_SECONDS = 1e9
 # An interceptor that reads ahead looks at the beginning of a stream; one that reads all of it is not followed.
@@ -49,8 +53,8 @@ class LiveCall:
     beginning.
     """
 
-    __slots__ = ("_begun", "_code", "_early", "_early_count", "_expires_ns", "_left", "_live", "_metadata", "_method",
-                 "_parts", "_request", "_returned", "_server", "_tap", "_ticket")  # fmt: skip
+    __slots__ = ("_begun", "_broken", "_code", "_early", "_early_count", "_expires_ns", "_failed_ns", "_left", "_live",
+                 "_metadata", "_method", "_parts", "_request", "_returned", "_server", "_tap", "_ticket")  # fmt: skip
 
     def __init__(
         self, live: LiveSide, ticket: Ticket, parts: Parts, server: Server, method: str, metadata: Metadata
@@ -62,12 +66,14 @@ class LiveCall:
         self._method = method
         self._metadata = metadata
         self._begun = False
+        self._broken = False
         self._returned = False
         self._tap: Tap | None = None
         self._request: bytes | None = None
         self._early: list[bytes] | None = None
         self._early_count = 0
         self._expires_ns: int | None = None
+        self._failed_ns: int | None = None
         self._code: Callable[[], Any] | None = None
         self._left: Callable[[], Any] | None = None
 
@@ -123,10 +129,11 @@ class LiveCall:
         """
         self._begun = True
         try:
+            # Before what is left is asked for: a pause in between is not to put the deadline off.
+            at_ns = self._live.clock()
             deadline = _time_left(context)
             if deadline is not None:
-                # Before anything else takes its time: what is left was true a moment ago.
-                self._expires_ns = self._live.clock() + int(deadline * 1e9) - _DEADLINE_SLACK_NS
+                self._expires_ns = at_ns + int(deadline * (1 - _DEADLINE_SLACK) * 1e9) - _DEADLINE_SLACK_NS
             tap = self._live.begin(
                 self._ticket, self._method, self._parts.arity, self._metadata, self._request, deadline
             )
@@ -184,23 +191,36 @@ class LiveCall:
         else:
             self._done(self._status() or "OK", CallEnd.COMPLETED)
 
+    def broken(self) -> None:
+        """A write has failed, as it does where the client has left; the server is told of that a little later."""
+        self._broken = True
+
     def dropped(self) -> None:
         """
         Nobody asks for the rest of the responses: the client has left, or somebody between us and grpc has enough,
         and then nobody here can know the status.
         """
-        if self._expired() or self._is_left():
+        if self.is_gone():
             self.cancelled()
         else:
             self._done("", CallEnd.CUT)
 
-    def failed(self) -> None:
-        """The handler raised: by ``abort`` or with a status set, else grpc makes it UNKNOWN."""
+    def is_gone(self) -> bool:
+        """Return whether the client is known to have left, or its deadline has passed."""
+        return self._expired() or self._is_left()
+
+    def failed(self, *, final: bool = False) -> None:
+        """
+        The handler raised: by ``abort``, or with a status set. Else an interceptor before ours may make a status of it,
+        or an answer, and ``terminated`` tells, unless what we know is ``final``; what nobody catches is UNKNOWN.
+        """
         status = self._status()
         if self._is_left():
             self.cancelled()
+        elif status in ("", "OK") and not final:
+            self._failed_ns = self._live.clock()
         else:
-            self._done(status if status not in ("", "OK") else "UNKNOWN", CallEnd.COMPLETED)
+            self._done(_of_failure(status), CallEnd.COMPLETED)
 
     def cancelled(self) -> None:
         """The client left, its deadline passed, or the server stopped."""
@@ -212,6 +232,9 @@ class LiveCall:
     def terminated(self) -> None:
         """The call is over, whatever we saw of it: the last word where nobody had one."""
         if self._tap is None or not self._tap.open:
+            return
+        if self._failed_ns is not None:
+            self._tap.done(self._failed_ns, _of_failure(self._status()), CallEnd.COMPLETED)
             return
         gone = self._is_left() and (self._server.left_for_good or not self._returned)
         if gone or self._expired():
@@ -235,7 +258,7 @@ class LiveCall:
 
     def _is_left(self) -> bool:
         try:
-            return self._left is not None and bool(self._left())
+            return self._broken or (self._left is not None and bool(self._left()))
         except Exception:
             return False
 
@@ -250,6 +273,10 @@ class LiveCall:
     def _done(self, status: str, end: CallEnd) -> None:
         if self._tap is not None:
             self._tap.done(self._live.clock(), status, end)
+
+
+def _of_failure(status: str) -> str:
+    return status if status not in ("", "OK") else "UNKNOWN"
 
 
 def _time_left(context: Any) -> float | None:

@@ -47,7 +47,11 @@ class ReadWriteContext(_Forward):
     async def write(self, message: Any) -> None:
         """Write a response message."""
         began = self._call.now()
-        await self._context.write(message)
+        try:
+            await self._context.write(message)
+        except grpc.aio.InternalError:
+            self._call.broken()
+            raise
         self._call.waited(began)
 
 

@@ -58,11 +58,12 @@ class AsyncRequests:
         return getattr(self._inner, name)
 
 
-def relay(responses: Any, call: LiveCall) -> Iterator[Any]:
+def relay(responses: Any, call: LiveCall, *, final: bool = False) -> Iterator[Any]:
     """
     Yield what a synchronous handler's iterator gives, and see how it ends.
 
-    ``next`` is asked as grpc asks it: what is no iterator fails here as it fails there.
+    ``next`` is asked as grpc asks it: what is no iterator fails here as it fails there. ``final`` as in
+    :meth:`LiveCall.failed`.
     """
     try:
         while True:
@@ -80,6 +81,6 @@ def relay(responses: Any, call: LiveCall) -> Iterator[Any]:
         call.dropped()
         raise
     except BaseException:
-        call.failed()
+        call.failed(final=final)
         raise
     call.completed()

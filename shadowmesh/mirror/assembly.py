@@ -9,6 +9,9 @@ from typing import Any
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export import SpanExporter
 
+from shadowmesh.catalog.catalog import Catalog
+from shadowmesh.catalog.configured import of_given
+from shadowmesh.catalog.given import GivenProtocol
 from shadowmesh.mirror.accounts import Accounts
 from shadowmesh.mirror.budget_file import BudgetFile
 from shadowmesh.mirror.carrier import MirrorSettings, Receive
@@ -28,18 +31,32 @@ class WorkerSetup(Settings):
     """
     What a worker process needs to build its own engine and exporter, beside the experiments.
 
+    ``protocols`` are those beside the built-in ones, as the live process has read them.
+
     ``resource`` is that of the live process: its attributes as JSON, because the legs speak of the live server, and the
     shadows' marker bears its instance id.
     """
 
     mirror: MirrorSettings
     telemetry: TelemetrySettings
+    protocols: tuple[GivenProtocol, ...] = ()
     resource: str
 
     @classmethod
-    def of(cls, mirror: MirrorSettings, telemetry: TelemetrySettings, resource: Resource) -> WorkerSetup:
+    def of(
+        cls,
+        mirror: MirrorSettings,
+        telemetry: TelemetrySettings,
+        resource: Resource,
+        protocols: tuple[GivenProtocol, ...] = (),
+    ) -> WorkerSetup:
         """Return what a worker of this process needs."""
-        return cls(mirror=mirror, telemetry=telemetry, resource=json.dumps(dict(resource.attributes)))
+        attributes = json.dumps(dict(resource.attributes))
+        return cls(mirror=mirror, telemetry=telemetry, protocols=protocols, resource=attributes)
+
+    def make_catalog(self) -> Catalog:
+        """Return the protocols that the live process knows."""
+        return of_given(self.protocols)
 
     def make_resource(self) -> Resource:
         """Return the resource as it was."""
@@ -60,7 +77,7 @@ def make_exporter(
 
 
 def make_engine(
-    reply: Receive, pairs: PairExporter, resource: Resource, mirror: MirrorSettings, faults: Faults
+    reply: Receive, pairs: PairExporter, resource: Resource, mirror: MirrorSettings, faults: Faults, catalog: Catalog
 ) -> Engine:
     """Return an engine that records to ``pairs``; to be called in its own loop's process, after any fork."""
     accounts = make_accounts(mirror, faults, reply=reply)
@@ -71,6 +88,7 @@ def make_engine(
         max_call_bytes=mirror.max_call_bytes,
         faults=faults,
         accounts=accounts,
+        maps=catalog.method_map,
     )
 
 

@@ -20,6 +20,7 @@ from shadowmesh.catalog.builtin import method_map
 from shadowmesh.mirror.accounts import Accounts
 from shadowmesh.mirror.call_record import CallRecord, RecordCalls
 from shadowmesh.mirror.carrier import Receive
+from shadowmesh.mirror.choice import Maps
 from shadowmesh.mirror.frames import (
     Abandon,
     Begin,
@@ -38,18 +39,18 @@ from shadowmesh.mirror.frames import (
 )
 from shadowmesh.mirror.gathering import Gathering
 from shadowmesh.mirror.identity import new_pair_id, trace_of
+from shadowmesh.mirror.judged_experiment import JudgedExperimentSettings
 from shadowmesh.mirror.launch import Launcher
 from shadowmesh.mirror.observation import Observation, unsent
 from shadowmesh.mirror.open_call import Flight, OpenCall
 from shadowmesh.mirror.targets import Experiments, Target
 from shadowmesh.names import CallEnd, DropReason, LossReason
-from shadowmesh.policy.experiment import ExperimentSettings
 from shadowmesh.policy.self_check import Sending
 from shadowmesh.pricing import Pricing
 from shadowmesh.telemetry.faults import Faults
 from shadowmesh.telemetry.propagation import new_span_id
 
-EXPERIMENTS = TypeAdapter(tuple[ExperimentSettings, ...])
+EXPERIMENTS = TypeAdapter(tuple[JudgedExperimentSettings, ...])
 """What a ``Reload`` frame carries, as JSON."""
 
 _CUT_SECONDS = 1.0
@@ -67,11 +68,13 @@ class Engine:
         max_call_bytes: int,
         faults: Faults,
         accounts: Accounts | None = None,
+        maps: Maps = method_map,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._reply = reply
         self._recorder = recorder
         self._faults = faults
+        self._maps = maps
         self._clock = clock
         self._launcher = Launcher(instance_id=instance_id, max_call_bytes=max_call_bytes, clock=clock, faults=faults)
         self._accounts = accounts or Accounts(Pricing, faults=faults)
@@ -147,7 +150,7 @@ class Engine:
             pair_id=new_pair_id(),
             trace=trace_of(frame.caller),
             experiment=experiment.settings,
-            method_map=method_map(frame.method, experiment.settings.protocol),
+            method_map=self._maps(frame.method, experiment.settings.protocol),
             live=Observation(span_id=new_span_id(), started_ns=frame.at_ns),
         )
         call = OpenCall(record, experiment, experiment.occupancy.enter(frame.at_ns))

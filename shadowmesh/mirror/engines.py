@@ -5,17 +5,19 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from shadowmesh.catalog.catalog import Catalog
 from shadowmesh.mirror.assembly import WorkerSetup, make_engine
 from shadowmesh.mirror.carrier import Carrier, Consumer, MakeCarrier, MirrorSettings, Receive
 from shadowmesh.mirror.engine import EXPERIMENTS
 from shadowmesh.mirror.frames import Reload
+from shadowmesh.mirror.judged_experiment import JudgedExperimentSettings
 from shadowmesh.mirror.live import LiveSide
 from shadowmesh.mirror.loop import LoopCarrier
 from shadowmesh.mirror.process import ProcessCarrier
 from shadowmesh.mirror.publication import Publication
 from shadowmesh.mirror.thread import ThreadCarrier
 from shadowmesh.mirror.upkeep import Upkeep
-from shadowmesh.policy.experiment import ExperimentSettings, in_force
+from shadowmesh.policy.experiment import in_force
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
@@ -27,6 +29,7 @@ class Engines:
 
     Args:
         experiments: those of the configuration, switched off or not.
+        catalog: how calls are read.
         make_carrier: makes the carrier, instead of what the settings say.
 
     Attributes:
@@ -40,7 +43,8 @@ class Engines:
         upkeep: Upkeep,
         settings: MirrorSettings,
         *,
-        experiments: tuple[ExperimentSettings, ...],
+        experiments: tuple[JudgedExperimentSettings, ...],
+        catalog: Catalog,
         make_carrier: MakeCarrier | None,
     ) -> None:
         self.carrier: Carrier | None = None
@@ -49,6 +53,7 @@ class Engines:
         self._upkeep = upkeep
         self._settings = settings
         self._known = _known(experiments)
+        self._catalog = catalog
         self._make_carrier = make_carrier
 
     def choose(self, natural: Literal["loop", "thread"]) -> Carrier:
@@ -60,7 +65,7 @@ class Engines:
             self.carrier = self._attached(self._make_carrier)
         return self.carrier
 
-    def reload(self, experiments: tuple[ExperimentSettings, ...]) -> None:
+    def reload(self, experiments: tuple[JudgedExperimentSettings, ...]) -> None:
         """Let every engine know other experiments, before calls that begin later."""
         self._known = _known(experiments)
         if self.carrier is not None:
@@ -106,11 +111,11 @@ class Engines:
         """Make the engine: called by the carrier when it starts, in the process it runs in."""
         resource = self._begin()
         pairs = self._publication.export_pairs()
-        return make_engine(reply, pairs, resource, self._settings, self._live.faults)
+        return make_engine(reply, pairs, resource, self._settings, self._live.faults, self._catalog)
 
     def _worker_setup(self) -> bytes:
         """Likewise for the carrier ``process``, whose workers make the engine and the exporter themselves."""
-        setup = WorkerSetup.of(self._settings, self._publication.settings, self._begin())
+        setup = WorkerSetup.of(self._settings, self._publication.settings, self._begin(), self._catalog.given)
         return setup.model_dump_json().encode()
 
     def _begin(self) -> Resource:
@@ -120,6 +125,6 @@ class Engines:
         return resource
 
 
-def _known(experiments: tuple[ExperimentSettings, ...]) -> Reload:
+def _known(experiments: tuple[JudgedExperimentSettings, ...]) -> Reload:
     """Return the frame that tells an engine its experiments."""
     return Reload(0, EXPERIMENTS.dump_json(in_force(experiments)))

@@ -8,7 +8,7 @@ nothing. What cannot be read does not pass: nobody can say that it is harmless, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -87,14 +87,15 @@ def gate_of(experiment: ExperimentSettings, target: TargetSettings, method: str,
     dropped = target.transform.tools == "drop"
     has_tools = method_map.parts.tools is not None
     stubs = None
-    if has_tools and (permitted or dropped):
+    # A stub that cannot answer is no stub: what offers tools is refused then.
+    if has_tools and (dropped or (permitted and (method_map.parts.can_stub or not target.stubs))):
         stubs = {} if dropped else target.stubs
     rewrite = _rewrite(target, method_map, stubs) if target.transform or stubs is not None else None
     return Gate("", method_map, has_tools and stubs is None, rewrite)
 
 
 def misfit(
-    experiment: ExperimentSettings, target: TargetSettings, mapped: dict[str, MethodMap]
+    experiment: ExperimentSettings, target: TargetSettings, mapped: Mapping[str, MethodMap]
 ) -> tuple[str, str] | None:
     """
     Return the key, within the target, of a policy that fits no method of the experiment, and why; ``None`` if all fit.
@@ -124,7 +125,7 @@ def _misfits(
         yield "transform.system_prompt", nowhere
     if transform.tools and not any(found.parts.tools for found in maps):
         yield "transform.tools", nowhere
-    if target.stubs and not any(found.parts.tools for found in maps):
+    if target.stubs and not any(found.parts.can_stub for found in maps):
         yield "stubs", nowhere
     for key, texts in (("set_fields", transform.set_fields), ("remove_fields", transform.remove_fields)):
         for text in texts:

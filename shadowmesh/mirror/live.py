@@ -17,6 +17,7 @@ from opentelemetry.context import get_current
 from shadowmesh.catalog.builtin import method_map
 from shadowmesh.mirror.admission import Admitter, HandOver, Opened
 from shadowmesh.mirror.carrier import Carrier, MirrorSettings
+from shadowmesh.mirror.choice import Maps
 from shadowmesh.mirror.frames import Credit, Credits, Extra, Frame, Left, Lost, Outcome, Outcomes, Reported, State
 from shadowmesh.mirror.key_watch import KeyWatch
 from shadowmesh.mirror.limits_left import LimitsLeft
@@ -46,6 +47,7 @@ class LiveSide:
         settings: MirrorSettings,
         *,
         faults: Faults,
+        maps: Maps = method_map,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -54,6 +56,7 @@ class LiveSide:
         self.accepting = True
         self._wall = wall_ns
         self._settings = settings
+        self._maps = maps
         self._experiments = experiments
         self._largest_request = min(settings.max_message_bytes, settings.max_call_bytes)
         self._serial = count(1)
@@ -77,7 +80,7 @@ class LiveSide:
         self._nowhere = Outlet(_take, self._credit, self._tap_fault, 0, 0)
         self._admitter = Admitter(
             lambda: self._gate, self._funnel, self._credit, self.faults,
-            maps=method_map, draw=_draw, clock=self.clock, wall=self._wall,
+            maps=self._maps, draw=_draw, clock=self.clock, wall=self._wall,
         )  # fmt: skip
         self.admit = self._admitter.admit
         self._carrier: Carrier | None = None

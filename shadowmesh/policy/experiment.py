@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -230,7 +230,10 @@ class ExperimentSettings(Settings):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
 
 
-def in_force(experiments: tuple[ExperimentSettings, ...]) -> tuple[ExperimentSettings, ...]:
+Experiment = TypeVar("Experiment", bound=ExperimentSettings)
+
+
+def in_force(experiments: tuple[Experiment, ...]) -> tuple[Experiment, ...]:
     """Return the experiments without what is switched off; one without any target left is off too."""
     kept = []
     for experiment in experiments:
@@ -238,8 +241,9 @@ def in_force(experiments: tuple[ExperimentSettings, ...]) -> tuple[ExperimentSet
         if not (experiment.enabled and targets):
             continue
         if len(targets) < len(experiment.targets):
-            values = {name: getattr(experiment, name) for name in ExperimentSettings.model_fields}
+            kind = type(experiment)
+            values = {name: getattr(experiment, name) for name in kind.model_fields}
             # Not `model_copy`: the copy would keep the digest of what was copied.
-            experiment = ExperimentSettings(**{**values, "targets": targets})  # noqa: PLW2901
+            experiment = kind(**{**values, "targets": targets})  # noqa: PLW2901
         kept.append(experiment)
     return tuple(kept)

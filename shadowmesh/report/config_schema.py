@@ -37,14 +37,21 @@ def _models(model: type[Settings]) -> Iterator[type[Settings]]:
 
 
 def _describe(schema: dict[str, Any], model: type[Settings]) -> None:
-    text, _, arguments = inspect.cleandoc(model.__doc__ or "").partition(_MARK)
-    schema["description"] = _plain(text)
-    texts = dict(_arguments(arguments))
+    schema["description"] = _plain(_parts(model)[0])
+    # What is inherited is described where it is defined.
+    lineage = [base for base in reversed(model.__mro__) if issubclass(base, Settings)]
+    texts = {name: text for base in lineage for name, text in _arguments(_parts(base)[1])}
     for name, entry in schema["properties"].items():
         # What pydantic makes of a name says nothing the name does not.
         entry.pop("title", None)
         if name in texts:
             entry["description"] = texts[name]
+
+
+def _parts(model: type) -> tuple[str, str]:
+    """Return what a docstring says of the whole, and of its arguments."""
+    text, _, arguments = inspect.cleandoc(model.__doc__ or "").partition(_MARK)
+    return text, arguments
 
 
 def _arguments(text: str) -> Iterator[tuple[str, str]]:

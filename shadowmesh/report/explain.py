@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from shadowmesh.config import Config
+from shadowmesh.mirror.judged_experiment import JudgedExperimentSettings
 from shadowmesh.names import TargetKind
 from shadowmesh.policy.budget import BudgetSettings, FallbackSettings
 from shadowmesh.policy.experiment import ExperimentSettings, OnLiveCancel, TargetSettings
@@ -16,12 +17,13 @@ from shadowmesh.policy.sampling import SamplingKey
 from shadowmesh.policy.timebox import TimeBoxSettings
 from shadowmesh.pricing import Pricing
 from shadowmesh.report import explain_policies, units
+from shadowmesh.report.explain_criteria import of_criteria
 from shadowmesh.report.forecast import SPAN, Load, forecast, said
 
 SCHEMA = "shadowmesh.explain/1"
 # What has sentences of its own; every other key that was set is listed.
 _TOLD_OF_EXPERIMENTS = explain_policies.TOLD_OF_EXPERIMENTS | {
-    "name", "methods", "preset", "time_box", "targets", "enabled",
+    "name", "methods", "preset", "time_box", "targets", "enabled", "criteria",
 }  # fmt: skip
 _TOLD_OF_TARGETS = explain_policies.TOLD_OF_TARGETS | {
     "name", "kind", "address", "rate", "max_rate", "deadline", "max_in_flight", "on_live_cancel", "breaker", "budget",
@@ -91,7 +93,7 @@ def lines(explanation: Explanation) -> Iterator[str]:
     yield from (f"  {sentence}" for sentence in explanation.sentences)
 
 
-def _of_experiment(experiment: ExperimentSettings) -> Iterator[str]:
+def _of_experiment(experiment: JudgedExperimentSettings) -> Iterator[str]:
     if not experiment.enabled:
         yield "It is switched off: nothing below happens."
     preset = f", with the defaults of the preset {experiment.preset}" if experiment.preset else ""
@@ -100,6 +102,7 @@ def _of_experiment(experiment: ExperimentSettings) -> Iterator[str]:
     yield from _of_requests(experiment)
     if experiment.time_box is not None:
         yield f"It mirrors {_when(experiment.time_box)}, and then stops by itself."
+    yield from of_criteria(experiment)
     yield from _others(experiment, _TOLD_OF_EXPERIMENTS)
 
 

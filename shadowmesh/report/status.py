@@ -167,6 +167,7 @@ def _processor(known: ProcessorStatus) -> Iterator[RenderableType]:
         {
             "listens on": _plain(known.listen),
             "requests": f"{requests.accepted:,} accepted, {requests.invalid:,} invalid, {requests.failed:,} failed, "
+            f"{requests.set_aside:,} set aside, "
             f"{requests.overloaded:,} told to come again, {requests.refused:,} refused",
             "spans": f"{sum(known.spans.values()):,} received: {_counts(known.spans)}",
             "waiting": f"{_of(known.waiting)} legs",

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -76,8 +77,17 @@ def test_real_calls_are_mirrored_paired_compared_and_seen(tmp_path: Path) -> Non
     for said in ("adds up:", "unary (", "streaming (", "first chunk", "shadowmesh.compare", "(link: live)"):
         assert said in printed
     assert "unknown" not in printed
+    assert "◆" in printed
+    # Three seconds are not enough even for its small limits, and the file is the one that the servers had.
+    _, _, judged = printed.partition("May it go live?\n\n")
+    assert judged.startswith("trigram of demo: NOT YET  ")
+    assert "other config" not in judged
+    assert "These limits are small" in judged
+    assert re.search(r"^\S+/report\.html: [\d,]+ bytes$|shadowmesh\[report\]", judged, re.MULTILINE)
 
     told = json.loads(written.read_text(encoding="utf-8"))
+    assert (told["verdict"]["schema"], told["verdict"]["answer"]) == ("shadowmesh.verdict/1", "NOT_YET")
+    assert told["verdict"]["verdicts"][0]["pairs"] == told["funnel"]["pairs_expected"]
     calls = sum(count for statuses in told["client"].values() for count in statuses.values())
     funnel = told["funnel"]
     assert told["adds_up"] is True
@@ -129,6 +139,7 @@ def test_keep_stays_up_until_it_is_interrupted() -> None:
     with demo("--seconds", "1", "--keep") as running:
         printed = until(running, "shadowmesh.cli.demo.traffic --address")
         assert "adds up:" in printed
+        assert "-m shadowmesh gate --config " in until(running, "--store sqlite:///")
         started = children(running.pid)
         assert len(started) == CHILDREN
         running.send_signal(signal.SIGINT)

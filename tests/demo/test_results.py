@@ -193,7 +193,7 @@ def test_the_document_says_everything_and_is_json() -> None:
         metrics=(counters(requests("mirrored", 1)), counters(pairs("matched", 1, "StreamGenerate"))),
         calls=1,
     )
-    told = json.loads(json.dumps(document(found, seconds=3)))
+    told = json.loads(json.dumps(document(found, seconds=3, judged=None)))
     assert (told["schema"], told["seconds"], told["adds_up"]) == ("shadowmesh.demo/1", 3, True)
     assert told["client"] == {"Generate": {"OK": 1}}
     assert told["funnel"]["outcomes"] == {
@@ -215,7 +215,7 @@ def test_the_document_says_everything_and_is_json() -> None:
 
 
 def test_nothing_at_all_is_a_document_too() -> None:
-    told = json.loads(json.dumps(document(collected(), seconds=1)))
+    told = json.loads(json.dumps(document(collected(), seconds=1, judged=None)))
     assert told["trace"] is None
     assert told["adds_up"] is True
 

@@ -67,8 +67,12 @@ class Limited:
             assert monotonic() < deadline, self.mesh.funnel()
             self.call()
 
+    def settle(self) -> None:
+        """Wait for calls in flight: a worker that starts slowly finds thousands of frames that came meanwhile."""
+        assert until(lambda: not any(self.mesh.active().values()), 60), self.mesh.status()
+
     def _goes_on_after(self, reason: DropReason) -> bool:
-        assert until(lambda: not any(self.mesh.active().values()))
+        self.settle()
         # The word that there is something left comes close behind the end of the call that held it.
         return until(lambda: self.shed() != reason, 0.3)
 
@@ -129,7 +133,7 @@ def test_when_a_limit_is_reached_the_log_the_metrics_and_the_status_say_so_and_l
         limited(kind, carrier, backend.address, **limits) as it,
     ):
         it.exhaust(reason)
-        assert until(lambda: not any(it.mesh.active().values()))
+        it.settle()
         reached = len(backend.calls)
         for _ in range(20):
             it.call()

@@ -125,7 +125,7 @@ def test_a_stream_that_is_not_read_to_its_end_is_cancelled(kind: str, carrier: s
     skip_what_grpc_leaves_hanging(kind, arity, writing=True)
     with world(kind, carrier, answering) as it:
         # More than the window holds, so the handler is stopped in the middle of a write.
-        call = begin(it.server, arity, ["flood", 50])
+        call = begin(it.server, arity, ["flood", 1000])
         next(call)
         call.cancel()
         live, _ = it.legs()
@@ -139,13 +139,13 @@ def test_a_live_deadline_ends_the_live_leg_as_deadline(kind: str, carrier: str, 
         # On a busy machine half a second is not enough to connect and be served.
         grpc.channel_ready_future(it.server.channel).result(timeout=20)
         # From a second on, grpc rounds the deadline that the server is told up.
-        seen = see(it.server, arity, [["wait"]], timeout=1.0)
+        seen = see(it.server, arity, [["wait"]], timeout=2.0)
         assert seen.code is grpc.StatusCode.DEADLINE_EXCEEDED
         it.server.release()
         live, shadow = it.legs()
         assert (live[0].status, live[0].end) == ("DEADLINE_EXCEEDED", CallEnd.DEADLINE)
         assert live[0].deadline is not None
-        assert 0.3 < live[0].deadline <= 1.01
+        assert 1.0 < live[0].deadline <= 2.01
         assert shadow[0].end == CallEnd.DEADLINE
 
 
@@ -155,8 +155,8 @@ def test_a_deadline_that_grpc_says_by_the_longer_one_of_an_earlier_call_ends_the
     with world(kind, carrier, answering) as it:
         grpc.channel_ready_future(it.server.channel).result(timeout=20)
         # What was said on this connection already takes a byte, and up to 3 % more are said so.
-        assert see(it.server, "unary_unary", [["send", "one"]], timeout=1.03).code is grpc.StatusCode.OK
-        assert see(it.server, "unary_unary", [["wait"]], timeout=1.0).code is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert see(it.server, "unary_unary", [["send", "one"]], timeout=2.04).code is grpc.StatusCode.OK
+        assert see(it.server, "unary_unary", [["wait"]], timeout=2.0).code is grpc.StatusCode.DEADLINE_EXCEEDED
         it.server.release()
         live, _ = it.legs(2)
         _, cut = sorted(live, key=lambda leg: leg.started_ns)

@@ -8,7 +8,7 @@ import pytest
 from support.experiments import CONVERSE, GENERATE, INGEST, experiment, target
 from support.wire import request
 
-from shadowmesh.catalog.builtin import mapped_methods, method_map
+from shadowmesh.catalog.builtin import builtin, method_map
 from shadowmesh.mirror.choice import MOST_READ, Choice, Chooser, misfit
 from shadowmesh.names import DropReason
 from shadowmesh.policy.experiment import ExperimentSettings
@@ -170,5 +170,5 @@ def test_names_of_methods_that_clients_make_up_are_not_remembered() -> None:
 )
 def test_a_choice_that_no_request_could_make_is_found_at_the_start(facts: dict[str, Any], expected: str | None) -> None:
     one = experiment(**facts)
-    found = misfit(one, mapped_methods(one.protocol))
+    found = misfit(one, builtin().mapped_methods(one.protocol))
     assert (found and found[0]) == expected

@@ -23,9 +23,9 @@ from shadowmesh.mirror.assembly import make_accounts
 from shadowmesh.mirror.budget_file import BudgetFile
 from shadowmesh.mirror.carrier import MirrorSettings
 from shadowmesh.mirror.frames import Drain, Frame, Left, Request, RequestEnd
+from shadowmesh.mirror.judged_experiment import JudgedExperimentSettings
 from shadowmesh.names import BudgetLimit, CallEnd, DropReason
 from shadowmesh.policy.budget import Remaining
-from shadowmesh.policy.experiment import ExperimentSettings
 from shadowmesh.policy.self_check import marker
 from shadowmesh.pricing import PriceSettings, Pricing
 from shadowmesh.schema import messages
@@ -274,7 +274,7 @@ async def test_what_is_left_is_said_when_it_has_changed() -> None:
 async def test_what_is_left_is_said_at_once_of_a_new_limit_and_of_one_that_comes_back_and_a_last_time_at_the_end() -> (
     None
 ):
-    def limited(backend: Backend, **budget: float) -> ExperimentSettings:
+    def limited(backend: Backend, **budget: float) -> JudgedExperimentSettings:
         return experiment(target(address=backend.address, budget=budget))
 
     with Backend(Model()) as backend:

@@ -8,14 +8,16 @@ import pytest
 from support.experiments import CONVERSE, GENERATE, INGEST, experiment, target
 from support.wire import request
 
-from shadowmesh.catalog.builtin import mapped_methods, method_map
+from shadowmesh.catalog.builtin import builtin, method_map
 from shadowmesh.mirror.gate import OPEN, Gate, gate_of, misfit
 from shadowmesh.names import DropReason
 from shadowmesh.schema import messages
+from shadowmesh.schema.descriptors import message_class
 
 TOOLS = request(prompt="p", tools=[messages.Tool(name="search")])
 PLAIN = request(prompt="p")
 RAW = "/acme.Model/Predict"
+XAI = "/xai_api.Chat/GetCompletion"
 
 
 def gate(method: str = GENERATE, *, effects: dict[str, str] | None = None, **policy: Any) -> Gate:
@@ -38,6 +40,16 @@ def test_a_request_with_tools_passes_without_them_where_that_is_allowed() -> Non
     assert gate(allow_unsafe=["*"], stubs={"search": "nothing"}).judge(TOOLS) == (TOOLS, "")
     assert gate(allow_unsafe=["*"], stubs={"pay": "nothing"}).judge(TOOLS) == (PLAIN, "")
     assert gate(allow_unsafe=["*"], stubs={"search": "x"}, transform={"tools": "drop"}).judge(TOOLS) == (PLAIN, "")
+
+
+def test_a_request_with_tools_does_not_pass_where_no_stub_could_answer_for_them() -> None:
+    offers: Any = message_class("shadowmesh.views.xai.CompletionRequest")
+    tools = offers(model="m", tools=[{"function": {"name": "search"}}]).SerializeToString()
+    plain = offers(model="m").SerializeToString()
+    stubbed = gate(XAI, allow_unsafe=["*"], stubs={"search": "nothing"})
+    assert stubbed.judge(tools).drop_reason == DropReason.UNSAFE
+    assert stubbed.judge(plain) == (plain, "")
+    assert gate(XAI, allow_unsafe=["*"]).judge(tools) == (plain, "")
 
 
 @pytest.mark.parametrize("policy", [{}, {"allow_unsafe": ["*"]}, {"transform": {"model": "m"}}], ids=repr)
@@ -74,7 +86,7 @@ def test_each_method_is_changed_as_far_as_it_has_the_fields() -> None:
 
 def found(method: str, protocol: str | None = None, **policy: Any) -> tuple[str, str] | None:
     one = experiment(target(**policy), methods=[method])
-    return misfit(one, one.targets[0], mapped_methods(protocol))
+    return misfit(one, one.targets[0], builtin().mapped_methods(protocol))
 
 
 MISFITS: list[tuple[str, str | None, dict[str, Any], str]] = [
@@ -88,6 +100,7 @@ MISFITS: list[tuple[str, str | None, dict[str, Any], str]] = [
     (GENERATE, None, {"transform": {"seed": -1}}, "transform"),
     (GENERATE, None, {"transform": {"remove_fields": ["tools"]}}, "transform.remove_fields"),
     (RAW, None, {"allow_unsafe": ["*"], "stubs": {"a": "b"}}, "stubs"),
+    (XAI, None, {"allow_unsafe": ["*"], "stubs": {"a": "b"}}, "stubs"),
 ]
 
 

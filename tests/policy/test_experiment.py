@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from support.experiments import experiment, target
 
 from shadowmesh.names import TargetKind
-from shadowmesh.policy.experiment import ExperimentSettings, TargetSettings, in_force
+from shadowmesh.policy.experiment import TargetSettings, in_force
 
 
 def test_a_target_needs_a_name_and_an_address_and_nothing_else() -> None:
@@ -94,7 +94,7 @@ def test_digests_are_twelve_hex_digits_equal_for_equal_settings_and_changed_by_a
 
 def test_settings_survive_the_json_that_a_reload_carries() -> None:
     base = experiment(target("a", deadline="1500ms"), target("b", metadata=["x-*"]), output_digest=True, version="3")
-    again = ExperimentSettings.model_validate_json(base.model_dump_json())
+    again = type(base).model_validate_json(base.model_dump_json())
     assert again == base
     assert again.digest == base.digest
     assert TargetSettings.model_validate_json(base.targets[0].model_dump_json()) == base.targets[0]
@@ -143,6 +143,7 @@ def test_what_is_switched_off_is_as_if_it_were_not_there() -> None:
         ("two", ["a"]),
     ]
     assert left[1] is two
+    assert type(left[0]) is type(one)
     assert left[0] == experiment(target("a"), name="one")
 
 
@@ -164,6 +165,6 @@ def test_routing_sampling_and_retries_survive_the_json_that_a_reload_carries() -
         sampling={"by": {"field": "session.id"}},
         retries={"keys": ["X-Request-Id"], "window": "2m"},
     )
-    again = ExperimentSettings.model_validate_json(base.model_dump_json())
+    again = type(base).model_validate_json(base.model_dump_json())
     assert again == base
     assert again.digest == base.digest

@@ -185,6 +185,42 @@ def test_every_policy_of_a_target_is_said_in_words(policy: dict[str, Any], said:
     assert not any(f"  {key}:" in told for key in policy)
 
 
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({}, "with an error of at most 5 %: its P95 latency is below 1.2 times that of live; it fails at most 0.5 "),
+        ({}, "there are more than 10,000 pairs from 100 minutes or more, with at most 5 % shed."),
+        ({}, "the contrary of one of these is shown, or its texts raise more flags than live's, for all methods"),
+        ({}, "How similar outputs are is not asked: content is off"),
+        ({"criteria": {"errors": {"mode": "strict"}}}, "it fails less often than live"),
+        ({"criteria": {"latency": [{"measure": "first_chunk", "quantile": 0.5}]}}, "its P50 time to the first chunk"),
+        ({"criteria": {"judge": {"enabled": True}}}, "a judge prefers its output in more than 47 % of cases"),
+        (
+            {"criteria": {"guards": {"enabled": False}, "strata": False}},
+            "one of these is shown, from 20 minutes or more.",
+        ),
+        (
+            {"criteria": {"coverage": {"min_blocks_against": 0}, "guards": {"enabled": False}, "strata": False}},
+            "is shown.",
+        ),
+        ({"content": "events"}, "similar to live's by more than 95 % of what live reaches against itself"),
+        ({"content": "events"}, "and so the answer NOT_YET: there is no control target."),
+        ({"content": "events", "criteria": {"similarity": {"mode": "absolute"}}}, "live's by more than 0.95"),
+    ],
+)
+def test_when_a_candidate_may_go_live_is_said_in_words(facts: dict[str, Any], said: str) -> None:
+    told = text(config(target(), **facts))
+    assert said in told
+    assert "criteria:" not in told
+
+
+def test_what_is_not_asked_is_not_said() -> None:
+    off = {name: {"enabled": False} for name in ("errors", "coverage", "similarity")}
+    told = text(config(target(), content="events", criteria=off))
+    assert not [word for word in ("fails", "pairs from", "similar") if word in told]
+    assert "may go live" not in text(config(target(kind="control")))
+
+
 def test_what_is_off_is_said_to_be_off() -> None:
     said = text(config(target("a", enabled=False), target("b", breaker={"enabled": False}), enabled=False))
     assert said.count("It is switched off") == 2

@@ -163,7 +163,7 @@ def test_a_processor_says_what_came_in_what_became_of_it_and_where_it_went() -> 
     for part in (
         "processor acme-model: ShadowMesh 0.1.0",
         "listens on 127.0.0.1:24317",
-        "requests 12 accepted, 1 invalid, 0 failed, 3 told to come again, 2 refused",
+        "requests 12 accepted, 1 invalid, 0 failed, 0 set aside, 3 told to come again, 2 refused",
         "spans 361 received: 300 accepted, 0 duplicate, 60 ignored, 0 late, 1 rejected",
         "waiting 3 of 100,000 legs",
         "2 missing (under way, or lost): 150 pairs sent = 145 ended + 3 waiting + 2 missing",

@@ -124,9 +124,15 @@ def test_a_store_of_a_newer_version_is_refused_in_one_clear_line(open_store: Ope
             attempt()
 
 
+def test_a_file_that_was_copied_without_its_log_says_what_it_lacks(tmp_path: Path) -> None:
+    (tmp_path / "copy.db").touch()
+    with pytest.raises(StoreError, match=r"no store of ShadowMesh is there; of a store that is in use copy the .*-wal"):
+        Reader.open(f"sqlite:///{tmp_path}/copy.db")
+
+
 def test_a_reader_neither_makes_nor_upgrades_a_store(url: str, open_store: OpenStore) -> None:
     if url.startswith("postgresql"):
-        with pytest.raises(StoreError, match="no store of ShadowMesh is there"):
+        with pytest.raises(StoreError, match=r"no store of ShadowMesh is there$"):
             Reader.open(url)
     else:
         with pytest.raises(StoreError, match="there is no store"):

@@ -29,9 +29,9 @@ from shadowmesh.mirror.frames import (
     RequestEnd,
     State,
 )
+from shadowmesh.mirror.judged_experiment import JudgedExperimentSettings
 from shadowmesh.mirror.legs import assemble
 from shadowmesh.names import CallEnd
-from shadowmesh.policy.experiment import ExperimentSettings
 from shadowmesh.policy.live_gate import Admission
 from shadowmesh.rpc import Arity
 from shadowmesh.telemetry.faults import Faults
@@ -51,7 +51,7 @@ class Mirror:
 
     def __init__(
         self,
-        *experiments: ExperimentSettings,
+        *experiments: JudgedExperimentSettings,
         accounts: Accounts | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
@@ -73,7 +73,7 @@ class Mirror:
         )
         self.reload(*experiments)
 
-    def reload(self, *experiments: ExperimentSettings) -> None:
+    def reload(self, *experiments: JudgedExperimentSettings) -> None:
         self.engine.feed(Reload(0, EXPERIMENTS.dump_json(experiments)))
 
     def record(self, record: CallRecord) -> int:
@@ -146,7 +146,7 @@ class Mirror:
 
 @asynccontextmanager
 async def mirror(
-    *experiments: ExperimentSettings,
+    *experiments: JudgedExperimentSettings,
     accounts: Accounts | None = None,
     clock: Callable[[], int] = time.monotonic_ns,
 ) -> AsyncIterator[Mirror]:
@@ -169,7 +169,7 @@ def hang(call: ReceivedCall, requests: Iterator[bytes], context: grpc.ServicerCo
     call.ended.wait(20)
 
 
-def at(backend: Backend, **changes: Any) -> ExperimentSettings:
+def at(backend: Backend, **changes: Any) -> JudgedExperimentSettings:
     return experiment(target(address=backend.address, **changes))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from shadowmesh.policy.experiment import ExperimentSettings
+from shadowmesh.mirror.judged_experiment import JudgedExperimentSettings
 
 GENERATE = "/shadowmesh.v1.Inference/Generate"
 STREAM_GENERATE = "/shadowmesh.v1.Inference/StreamGenerate"
@@ -17,11 +17,11 @@ def target(name: str = "candidate", **changes: Any) -> dict[str, Any]:
     return {"name": name, "address": "127.0.0.1:1", **changes}
 
 
-def experiment(*targets: dict[str, Any], **changes: Any) -> ExperimentSettings:
+def experiment(*targets: dict[str, Any], **changes: Any) -> JudgedExperimentSettings:
     """Return an experiment over every method of the reference API."""
     facts: dict[str, Any] = {
         "name": "summaries",
         "methods": ["/shadowmesh.v1.Inference/*"],
         "targets": list(targets) or [target()],
     }
-    return ExperimentSettings.model_validate(facts | changes)
+    return JudgedExperimentSettings.model_validate(facts | changes)

@@ -10,5 +10,6 @@ Read in this order:
   ended; ``leash`` ties each to the demo;
 - ``sink``, ``pairs`` and ``results``: the OTLP that comes out of the processor, and what it says;
 - ``exchange``, ``printing`` and ``document``: that as a tree, as text and as JSON;
+- ``judging``: the verdict, of what the processor has stored;
 - ``command``: the command itself.
 """

@@ -18,10 +18,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from shadowmesh.cli.demo import printing, traffic
 from shadowmesh.cli.demo.configuration import EXPERIMENT, TARGET
 from shadowmesh.cli.demo.document import document
+from shadowmesh.cli.demo.judging import Evidence
 from shadowmesh.cli.demo.results import Results, collect
 from shadowmesh.cli.demo.sink import Sink, listening
 from shadowmesh.cli.demo.stage import Stage, standing
 from shadowmesh.errors import StartError
+from shadowmesh.verdict.judgement import Judgement
 
 _SETTLE_WITHIN = 20.0
 _REACH_WITHIN = 5.0
@@ -72,11 +74,11 @@ async def _run(
     endpoint = await _reachable(otlp) if otlp is not None else None
     sink = Sink()
 
-    def tell(sent: traffic.Sent) -> Results:
+    def tell(sent: traffic.Sent, judged: Judgement | None) -> Results:
         results = collect(sink, sent, (EXPERIMENT, TARGET))
         printing.show(console, results)
         if json_file is not None:
-            text = json.dumps(document(results, seconds=seconds), indent=2, ensure_ascii=False)
+            text = json.dumps(document(results, seconds=seconds, judged=judged), indent=2, ensure_ascii=False)
             json_file.write_text(text + "\n", encoding="utf-8")
         return results
 
@@ -90,13 +92,17 @@ async def _run(
             sent = await _send(console, stage, seconds)
             if keep:
                 await _settled(sink, sent)
-                results = tell(sent)
+                results = tell(sent, None)
                 sink.close()
                 printing.invite(console, stage)
                 await _interrupted()
                 return results.funnel.adds_up
             await stage.finish()
-    return tell(sent).funnel.adds_up
+    evidence = Evidence(directory)
+    judged = evidence.judge()
+    added_up = tell(sent, judged).funnel.adds_up
+    printing.judge(console, evidence, judged)
+    return added_up
 
 
 async def _send(console: Console, stage: Stage, seconds: float) -> traffic.Sent:

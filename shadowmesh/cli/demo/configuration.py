@@ -29,6 +29,12 @@ class Model:
         )
 
 
+# Small enough for a minute of traffic, and no advice: by the defaults it takes 10 000 pairs of 100 minutes.
+CRITERIA: Mapping[str, Any] = {
+    "latency": [{"quantile": 0.5, "ratio": 3.0}],
+    "errors": {"margin": 0.05},
+    "coverage": {"pairs": 100, "min_blocks": 1},
+}
 EXPERIMENT = "demo"
 TARGET = "trigram"
 # One has a list price, the other runs on a rented accelerator: the two kinds of price a comparison of a bought with
@@ -60,6 +66,7 @@ def live_config(*, shadow: str, processor: str) -> dict[str, Any]:
                 "version": "1",
                 "methods": [f"/{SERVICE}/*"],
                 "output_digest": True,
+                "criteria": dict(CRITERIA),
                 "targets": [
                     {
                         "name": TARGET,
@@ -92,6 +99,7 @@ def processor_config(*, data: str, sink: str, otlp: str | None) -> dict[str, Any
             "listen": "127.0.0.1:0",
             "http_listen": None,
             "window": "15s",
+            "settle": "10s",
             "metric_interval": "1s",
             "export": exports,
             "compare_spans": "always",

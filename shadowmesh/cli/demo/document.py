@@ -14,6 +14,7 @@ The demo's results as JSON. The shape is versioned by ``schema``; fields may be 
     checks[]    name, match, mismatch, not_comparable
     trace       null, or trace_id, pair_id and spans[]: name, role, span_id, parent_span_id, linked_span_ids[],
                 start_ns (wall clock), duration_s, attributes{}
+    verdict     the document of shape shadowmesh.verdict/1 that the gate prints; null with --keep, which judges nothing
 """
 
 from __future__ import annotations
@@ -27,11 +28,13 @@ from shadowmesh.cli.demo.pairs import ComparedPair
 from shadowmesh.cli.demo.results import Results
 from shadowmesh.cli.demo.sink import Span
 from shadowmesh.report.records import Funnel, Group
+from shadowmesh.verdict.document import to_document
+from shadowmesh.verdict.judgement import Judgement
 
 SCHEMA = "shadowmesh.demo/1"
 
 
-def document(results: Results, *, seconds: float) -> dict[str, Any]:
+def document(results: Results, *, seconds: float, judged: Judgement | None) -> dict[str, Any]:
     """Return the JSON document."""
     return {
         "schema": SCHEMA,
@@ -42,6 +45,7 @@ def document(results: Results, *, seconds: float) -> dict[str, Any]:
         "groups": [_group(group) for group in results.groups],
         "checks": [asdict(check) for check in results.checks],
         "trace": _trace(results.example) if results.example else None,
+        "verdict": None if judged is None else to_document(judged),
     }
 
 

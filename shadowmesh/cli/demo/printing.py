@@ -11,12 +11,18 @@ from rich.text import Text
 
 from shadowmesh.cli.demo import exchange
 from shadowmesh.cli.demo.configuration import LIVE_MODEL, SHADOW_MODEL
+from shadowmesh.cli.demo.judging import Evidence
 from shadowmesh.cli.demo.results import Results
 from shadowmesh.cli.demo.stage import Stage
 from shadowmesh.cli.demo.traffic import Sent
-from shadowmesh.report import terminal, trace_tree
+from shadowmesh.report import terminal, trace_tree, verdict_table
+from shadowmesh.verdict.judgement import Judgement
 
 _WIDEST = 100
+_SMALL = (
+    "These limits are small, for seconds of traffic: half of the calls at most 3 times as slow, at most 5 points more "
+    "failures, more than 100 pairs. The defaults ask for 10,000 pairs of 100 minutes. Every figure with its chart:"
+)
 
 
 def introduce(console: Console, stage: Stage, *, seconds: float) -> None:
@@ -50,6 +56,15 @@ def show(console: Console, results: Results) -> None:
         console.print(trace_tree.draw(exchange.tree(results.example), width=min(console.width, _WIDEST)))
 
 
+def judge(console: Console, evidence: Evidence, judged: Judgement) -> None:
+    """Print the verdict, and where the report of it is."""
+    _section(console, "May it go live?")
+    console.print(verdict_table.judgement(judged))
+    console.print(Text(f"\n{_SMALL}\n", style="dim"))
+    if not evidence.report():
+        console.print("With pip install 'shadowmesh[report]' an HTML report of it is written here.", markup=False)
+
+
 def invite(console: Console, stage: Stage) -> None:
     """Say what can be done with processes that stay up."""
     _section(console, "Everything stays up until Ctrl-C")
@@ -59,6 +74,10 @@ def invite(console: Console, stage: Stage) -> None:
     console.print("\nMore traffic, from another terminal:")
     address = stage.addresses["live model"]
     console.print(Text(f"  {_python()} -m shadowmesh.cli.demo.traffic --address {address}"), soft_wrap=True)
+    evidence = Evidence(stage.directory)
+    console.print("May it go live? A pair counts as evidence half a minute after its call:")
+    command = f"gate --config {evidence.file} --store {evidence.url}"
+    console.print(Text(f"  {_python()} -m shadowmesh {command}"), soft_wrap=True)
 
 
 def _python() -> str:
