@@ -127,15 +127,16 @@ def _quantile_marks(axes: Axes, measure: Distribution, top: float, shown: tuple[
         for quantile, value in zip(QUANTILES, values, strict=False):
             if quantile in {0.5, 0.95} and value is not None and value > 0:
                 marks.append((value, f"P{quantile * 100:g}", ink, line))
-    ends: list[float] = []
-    for value, label, ink, line in sorted(marks, key=lambda mark: mark[0]):
+    placed: list[tuple[float, int]] = []
+    # From the right, each above those it would run into: so no line goes through a label.
+    for value, label, ink, line in sorted(marks, key=lambda mark: -mark[0]):
         at = math.log(value / shown[0]) / math.log(shown[1] / shown[0])
-        row = next((row for row, end in enumerate(ends) if at >= end), len(ends))
-        ends[row : row + 1] = [at + _LABEL]
+        row = max((1 + row for other, row in placed if other < at + _LABEL), default=0)
+        placed.append((at, row))
         height = top * (1 + _ROW * row)
         axes.plot([value, value], [0, height + top * _ROW * 0.6], color=ink, linewidth=1, linestyle=line, alpha=0.75)
         axes.annotate(label, (value, height), xytext=(3, 0), textcoords="offset points", fontsize=9, color=ink)
-    return len(ends)
+    return max((1 + row for _, row in placed), default=0)
 
 
 def _lane(

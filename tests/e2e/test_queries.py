@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import pytest
 import yaml
@@ -29,6 +32,12 @@ WITHIN = 20.0
 ROUNDS = 12
 QUEUE = 100
 ALERT_OF_A_FULL_QUEUE = "ShadowmeshCollectorQueueFills"
+# Nobody knows a request that a processor fails on.
+ALERT_OF_A_FAULT = "ShadowmeshSetsAside"
+# Ten thousand pairs over a hundred minutes come first.
+ALERT_OF_A_VERDICT_THAT_NEVER_COMES = "ShadowmeshVerdictHeldUp"
+# Verdicts are made every minute, of what is folded every half minute.
+JUDGED_WITHIN = 120.0
 
 HISTOGRAMS = (
     "shadowmesh_call_duration_seconds",
@@ -41,6 +50,7 @@ HISTOGRAMS = (
     "shadowmesh_pair_duration_ratio",
     "shadowmesh_pair_input_tokens_delta",
     "shadowmesh_pair_lag_seconds",
+    "shadowmesh_pair_output_divergence",
     "shadowmesh_pair_output_tokens_delta",
     "shadowmesh_pair_output_tokens_ratio",
     "shadowmesh_pair_time_to_first_chunk_delta_seconds",
@@ -48,6 +58,9 @@ HISTOGRAMS = (
 )
 NAMES = {
     *(f"{name}_{part}" for name in HISTOGRAMS for part in ("bucket", "count", "sum")),
+    "shadowmesh_alerts_delivered_total",
+    "shadowmesh_alerts_lost_total",
+    "shadowmesh_alerts_waiting",
     "shadowmesh_call_cost_total",
     "shadowmesh_call_tokens_total",
     "shadowmesh_journal_size_bytes",
@@ -69,8 +82,19 @@ NAMES = {
     "shadowmesh_pairing_spans_total",
     "shadowmesh_pairing_splits_total",
     "shadowmesh_pairs_total",
+    "shadowmesh_receiver_set_aside_total",
     "shadowmesh_store_refused_total",
     "shadowmesh_store_waiting",
+    "shadowmesh_verdict_alarm_level_ratio",
+    "shadowmesh_verdict_alarms_total",
+    "shadowmesh_verdict_finding_estimate_ratio",
+    "shadowmesh_verdict_finding_evidence_ratio",
+    "shadowmesh_verdict_finding_interval_ratio",
+    "shadowmesh_verdict_finding_limit_ratio",
+    "shadowmesh_verdict_finding_missing_ratio",
+    "shadowmesh_verdict_finding_pairs",
+    "shadowmesh_verdict_finding_state",
+    "shadowmesh_verdict_state",
 }
 
 # All that any of them may have: ids, prompts and peers are none of them.
@@ -86,7 +110,12 @@ LABELS = {
     "shadowmesh_cost_currency",
     "shadowmesh_cost_source",
     "shadowmesh_delta_direction",
+    "shadowmesh_evidence_side",
     "shadowmesh_experiment_name",
+    "shadowmesh_finding_name",
+    "shadowmesh_finding_reason",
+    "shadowmesh_finding_result",
+    "shadowmesh_interval_bound",
     "shadowmesh_mirror_budget_limit",
     "shadowmesh_mirror_config_reload_result",
     "shadowmesh_mirror_decision",
@@ -97,6 +126,7 @@ LABELS = {
     "shadowmesh_role",
     "shadowmesh_span_outcome",
     "shadowmesh_target_name",
+    "shadowmesh_verdict_answer",
 }
 
 
@@ -105,11 +135,42 @@ def stage(binaries: Binaries, database: postgresql.Server, tmp_path_factory: pyt
     """Two processors on one PostgreSQL, with little room."""
     url = database.new_database()
     price = {"per_million_tokens": {"input": 0.15, "output": 0.6}}
-    settings = {"store": {"url": url}, "capacity": 40, "window": "3s", "prices": [price]}
+    settings: dict[str, Any] = {
+        "store": {"url": url},
+        "capacity": 40,
+        "window": "3s",
+        "settle": "2s",
+        "prices": [price],
+    }
     directory = tmp_path_factory.mktemp("stage")
-    with Stage(binaries, directory, settings=settings, processors=2, queue=QUEUE) as running_stage:
-        refuse(database, url.rpartition("/")[2].partition("?")[0])
-        yield running_stage
+    secret = directory / "secret"
+    secret.write_text("a secret of some length", encoding="utf-8")
+    with refusing_webhook() as webhook:
+        settings["alerts"] = {"webhook": {"url": webhook, "secret": {"file": str(secret)}}}
+        with Stage(binaries, directory, settings=settings, processors=2, queue=QUEUE) as running_stage:
+            refuse(database, url.rpartition("/")[2].partition("?")[0])
+            yield running_stage
+
+
+class _Refusing(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.send_error(410)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def refusing_webhook() -> Iterator[str]:
+    """Run a server that takes no alert, and return its URL."""
+    with ThreadingHTTPServer((HOST, 0), _Refusing) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://{HOST}:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 async def demo(stage: Stage, directory: Path) -> None:
@@ -118,7 +179,8 @@ async def demo(stage: Stage, directory: Path) -> None:
     live_port, shadow_port = free_ports(2)
     addresses = {"candidate": f"{HOST}:{shadow_port}", "control": f"{HOST}:{live_port}"}
     path = directory / "live.yaml"
-    path.write_text(yaml.safe_dump(file(stage.endpoint, addresses, name="demo")), encoding="utf-8")
+    config = file(stage.endpoint, addresses, name="demo", content="events")
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
     shadow_arguments = (*SHADOW_MODEL.arguments(), "--listen", addresses["candidate"])
     live_arguments = (*LIVE_MODEL.arguments(), "--listen", addresses["control"], "--config", str(path))
     async with (
@@ -155,7 +217,7 @@ def test_every_metric_is_there_every_query_has_a_result_and_every_alert_is_raise
     split(stage, "halves")
     asyncio.run(demo(stage, tmp_path))
     assert until(lambda: stage.prometheus.query("shadowmesh_pairing_splits_total") != [], WITHIN)
-    expected = alerts().keys() - {ALERT_OF_A_FULL_QUEUE}
+    expected = alerts().keys() - {ALERT_OF_A_FULL_QUEUE, ALERT_OF_A_FAULT, ALERT_OF_A_VERDICT_THAT_NEVER_COMES}
     with ExitStack() as stack:
         steps = [stack.enter_context(trouble(stage, tmp_path)) for trouble in TROUBLES]
         for _ in range(ROUNDS):
@@ -164,9 +226,10 @@ def test_every_metric_is_there_every_query_has_a_result_and_every_alert_is_raise
             # What was counted before anybody looked is no increase, so there is more than one round.
             if until(lambda: expected <= seen(stage), 1.5):
                 break
-        assert expected <= seen(stage), expected - seen(stage)
+        assert until(lambda: expected <= seen(stage), JUDGED_WITHIN), expected - seen(stage)
 
-    assert until(lambda: series(stage).keys() == NAMES, WITHIN), series(stage).keys() ^ NAMES
+    # Texts are compared every half minute.
+    assert until(lambda: series(stage).keys() == NAMES, 2 * WITHIN), series(stage).keys() ^ NAMES
     assert set[str]().union(*series(stage).values()) == LABELS
     queries = [*panel_queries(), *variable_queries(), *(Query(name, name) for name in recorded())]
     assert until(lambda: unanswered(stage, queries) == [], WITHIN), unanswered(stage, queries)

@@ -215,6 +215,24 @@ def legs_by_hand(stage: Stage, _: Path) -> Iterator[Step]:
     yield step
 
 
+@contextmanager
+def candidate_that_breaks(stage: Stage, _: Path) -> Iterator[Step]:
+    """Where live never fails it always does: in a hundred pairs of an hour each time."""
+    number = count()
+
+    def step() -> None:
+        now, at = time.time_ns(), next(number)
+        pairs: list[Leg] = []
+        for one in range(100):
+            begun = now - (3600 - one * 30) * SECOND
+            times: dict[str, Any] = {"started_ns": begun, "ended_ns": begun + SECOND, "experiment": "broken"}
+            name = f"broken{one}-{at}"
+            pairs += [live_leg(name, **times), shadow_leg(name, status="INTERNAL", target_digest="t", **times)]
+        post(stage, pairs)
+
+    yield step
+
+
 def post(stage: Stage, legs: list[Leg]) -> None:
     """Send legs to the Collector, in a request of their own."""
     url = f"http://{HOST}:{stage.collector.otlp_http}/v1/traces"
@@ -243,4 +261,5 @@ TROUBLES: tuple[Trouble, ...] = (
     configuration_that_is_wrong,
     mirroring_that_harms,
     legs_by_hand,
+    candidate_that_breaks,
 )

@@ -72,9 +72,14 @@ def find() -> Binaries | None:
 
 def folder() -> Path:
     """Return the folder of the binaries, which need not exist: one per set of versions, so none is ever stale."""
+    return base() / key()
+
+
+def base() -> Path:
+    """Return the folder for everything that is made once per machine."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     place = os.environ.get(PLACE)
-    return (Path(place).absolute() if place else cache / "shadowmesh" / "stack") / key()
+    return Path(place).absolute() if place else cache / "shadowmesh" / "stack"
 
 
 def key() -> str:

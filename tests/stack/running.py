@@ -13,7 +13,6 @@ from typing import Self
 from stack.loopback import get
 from support.resources import until
 
-_READY_WITHIN = 30.0
 _END_WITHIN = 10.0
 _LINES_OF_A_LOG = 40
 
@@ -25,6 +24,9 @@ class Running:
     As a context manager it is started on entry, which waits until it is ready, and stopped on exit. It does not outlive
     the thread that started it, so start it from the test's own.
     """
+
+    ready_within = 30.0
+    """Seconds."""
 
     def __init__(
         self, command: Sequence[str], directory: Path, *, health: tuple[int, str], environment: Mapping[str, str]
@@ -58,7 +60,7 @@ class Running:
         Start it and wait until it is ready.
 
         Raises:
-            RuntimeError: it has ended, or is not ready within 30 seconds; the message ends with its log.
+            RuntimeError: it has ended, or is not ready within ``ready_within``; the message ends with its log.
         """
         assert self._process is None, f"{self.name} is running"
         with self.log.open("ab") as log:
@@ -73,11 +75,11 @@ class Running:
                 process_group=0,
             )
         self._process = process
-        settled = until(lambda: process.poll() is not None or self.is_ready(), _READY_WITHIN)
+        settled = until(lambda: process.poll() is not None or self.is_ready(), self.ready_within)
         if settled and process.returncode is None:
             return
         self.kill()
-        what = f"ended with {process.returncode}" if settled else f"was not ready within {_READY_WITHIN:.0f} s"
+        what = f"ended with {process.returncode}" if settled else f"was not ready within {self.ready_within:.0f} s"
         raise RuntimeError(f"{self.name} {what}:\n{self.last_lines()}")
 
     def is_ready(self) -> bool:
