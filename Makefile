@@ -8,7 +8,7 @@ SECONDS ?= 300
 # Extra arguments for what runs: make test ARGS=-x, make demo ARGS=--keep
 ARGS ?=
 
-# Anything here has `make test` measure branch coverage as well, which takes half as long again.
+# Anything here has `make test` measure branch coverage as well, which takes two thirds longer.
 COVERAGE ?=
 # Tests that wait leave the core to others: tests/conftest.py says how many run at a time. ARGS="-n 0" runs one.
 PARALLEL := --numprocesses auto --dist worksteal
