@@ -37,6 +37,9 @@ _LAST_GRACE = 1.0
 """What remains to be done when nobody may be there any more gets so many seconds."""
 _TERM_GRACE = 5.0
 """What shadows in flight get when the worker itself is asked to end, as much as a mesh gives by default."""
+_ON_THE_WAY = 0.05
+"""Seconds in which frames come that were said before a drain; the live side gathers them for 10 ms."""
+_STRAGGLERS = 1.0
 _FLUSH_SECONDS = 5.0
 EX_SOFTWARE = 70
 
@@ -184,6 +187,9 @@ class Worker(asyncio.Protocol):
         """Finish or cut what is open, export it, and say so."""
         if self._engine is not None:
             await self._engine.drain(self.grace)
+            # Calls that began before the live side took note of our end are on their way, and want to be recorded.
+            await asyncio.sleep(_ON_THE_WAY)
+            await self._engine.drain(_STRAGGLERS)
             await self._engine.close()
         if self._pairs is not None:
             await asyncio.to_thread(self._pairs.close, _FLUSH_SECONDS)

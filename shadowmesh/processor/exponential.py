@@ -123,4 +123,5 @@ class ExponentialBucketHistogram(HistogramInstrument[Exponential]):
 
     def _held(self, point: Exponential) -> list[Any]:
         sums = map(float, (point.total, point.smallest, point.largest))
-        return [point.scale, point.offset, point.counts, point.zeros, *sums]
+        # A copy: it is written out while counting goes on.
+        return [point.scale, point.offset, list(point.counts), point.zeros, *sums]

@@ -175,7 +175,8 @@ class BoundedHistogram(HistogramInstrument[Bounded]):
 
     def _held(self, point: Bounded) -> list[Any]:
         sums = map(float, (point.total, point.smallest, point.largest))
-        return [self.bounds, point.counts, *sums]
+        # A copy: it is written out while counting goes on.
+        return [self.bounds, list(point.counts), *sums]
 
 
 def metric(of: Instrument[Any], data: Histogram | ExponentialHistogram) -> Metric:

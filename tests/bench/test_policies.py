@@ -25,7 +25,7 @@ from shadowmesh.policy.live_gate import FunnelKey, LiveGate
 # What is no policy, and what has a sensible default or is for another kind of target.
 _OTHERS = {
     "name", "version", "enabled", "preset", "methods", "protocol", "output_digest", "content", "content_limit",
-    "stall_after", "targets",
+    "stall_after", "targets", "criteria",
 }  # fmt: skip
 _OTHERS_OF_A_TARGET = {"name", "version", "enabled", "kind", "address", "deadline", "tls", "on_live_cancel", "breaker"}
 

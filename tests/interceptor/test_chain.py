@@ -12,6 +12,7 @@ import grpc.aio
 import pytest
 from support.calls import ARITIES, SCENARIOS, see
 from support.meshes import CARRIERS, config, running_mesh, target
+from support.resources import until
 from support.scripts import AioScripts, Log, SyncScripts, script
 from support.servers import KINDS, interceptor_of, is_aio, live_server
 from support.shadows import answering
@@ -273,6 +274,8 @@ def test_what_does_not_fit_is_shed_with_its_reason_and_has_a_leg_that_says_so(ki
                     see(server, "unary_unary", [["send", "x"]])
                 backend.wait_for_calls(2)
                 see(server, "unary_unary", [["send", "x" * 2000]])
+                # Who gets a place is decided behind the calls, some at a time.
+                assert until(lambda: sum(mesh.funnel().values()) >= 6)
                 release.set()
                 # While the server's loop still runs: with the carrier `loop` it is the mirror's as well.
                 mesh.drain(10)

@@ -396,3 +396,13 @@ def test_every_point_only_grows_from_one_start_however_often_it_is_exported(
                 assert all(map(isfinite, value))
                 assert value >= before.get(key, value)
                 before[key] = value
+
+
+@pytest.mark.parametrize("exponential", [False, True])
+def test_what_was_saved_stays_as_it_was_while_counting_goes_on(exponential: bool) -> None:
+    metrics = PairMetrics(START, exponential=exponential)
+    record(metrics, measured())
+    saved = metrics.state()
+    written = json.dumps(saved)
+    record(metrics, measured(), measured())
+    assert json.dumps(saved) == written
