@@ -62,6 +62,30 @@ def covered(ledger: Ledger) -> Coverage:
     )
 
 
+def shed_by_length(ledger: Ledger, alpha: float) -> float | None:
+    """
+    Return which share of the exchanges that were shed had a longer answer than half of all, where that is not chance.
+
+    Shedding that has to do with length leaves pairs of another kind than the traffic. Without a bias each exchange that
+    was shed is a long one as often as any other, which a two-sided bet tests at every look.
+    """
+    keys, counts = ledger.tally("sizes").items()
+    sizes, shed = keys >> 1, (keys & 1).astype(np.bool_)
+    if not shed.any():
+        return None
+    order = np.argsort(sizes, kind="stable")
+    upto = np.cumsum(counts[order])
+    middle = sizes[order][np.searchsorted(upto, upto[-1] / 2)]
+    long = sizes > middle
+    share = float(counts[long].sum()) / float(upto[-1])
+    if not 0.0 < share < 1.0:
+        return None
+    tally = np.array([counts[shed & ~long].sum(), counts[shed & long].sum()], np.int64)
+    values = np.array([0.0, 1.0])
+    shown = max(evidence(values, tally, share, side=1).log, evidence(values, tally, share, side=-1).log)
+    return float(tally[1]) / float(tally.sum()) if shown >= log_threshold(alpha / 2) else None
+
+
 def pace(ledger: Ledger, now_ns: int) -> float:
     """Return the compared pairs per second of the last half hour with any; 0 where that is long past or too short."""
     keys, pairs = ledger.tally("minutes").items()

@@ -9,6 +9,7 @@ several processors merge by addition, in any order, to the same bytes as one led
 | ``states`` | live state, shadow state | pairs |
 | ``joint.MEASURE`` | code of live's latency, code of shadow's (``bins``) | pairs |
 | ``triple.MEASURE`` | code of the control's latency, code of shadow's | exchanges that have all three |
+| ``sizes`` | length of live's answer in coarse bins, whether the shadow was shed | exchanges that live answered |
 | ``minutes`` | dispatch minute | compared pairs |
 | ``exact`` | 0 or 1 | pairs whose outputs differ or are equal |
 | ``similarity`` | live and shadow, live and control, in thousandths | pairs with both texts |
@@ -19,6 +20,7 @@ several processors merge by addition, in any order, to the same bytes as one led
 
 from __future__ import annotations
 
+from math import log
 from typing import Final
 
 import numpy as np
@@ -33,6 +35,7 @@ MINUTE_NS: Final = 60_000_000_000
 COST_UNITS: Final = 1e9
 """Costs are kept in billionths of the currency."""
 _COST: Final = "cost."
+_SIZE: Final = log(1.2)
 _SETTLE_EVERY: Final = 1 << 18
 
 
@@ -73,6 +76,7 @@ class Ledger:
         self._add_errors(states, minutes, at)
         for measure in MEASURES:
             self._add_latency(columns, measure, at)
+        self._add_sizes(columns)
         self._add_outputs(columns.exact, columns.texts, at)
         if columns.texts is not None and columns.control is not None:
             self._add_texts(columns, columns.texts, columns.control)
@@ -174,6 +178,12 @@ class Ledger:
             control, candidate = columns.control.where(triples), columns.shadow.where(triples)
             _, control_codes, codes = legs.latency_codes(control, candidate, measure)
             self._count(f"triple.{measure}", control_codes * bins.CODES + codes)
+
+    def _add_sizes(self, columns: PairColumns) -> None:
+        known = (columns.live.state == State.OK) & (columns.live.output_tokens >= 1)
+        if known.any():
+            sizes = (np.log(columns.live.output_tokens[known]) / _SIZE).astype(np.int64)
+            self._count("sizes", sizes * 2 + (columns.shadow.state[known] == State.SHED))
 
     def _add_outputs(self, exact: Floats, texts: TextColumns | None, at: Ints) -> None:
         known = ~np.isnan(exact)

@@ -12,7 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from shadowmesh.verdict import means
-from shadowmesh.verdict.coverage import Coverage, SampleRatio, coverage, covered, pace, sample_ratio
+from shadowmesh.verdict.coverage import (
+    Coverage,
+    SampleRatio,
+    coverage,
+    covered,
+    pace,
+    sample_ratio,
+    shed_by_length,
+)
 from shadowmesh.verdict.deciding import Levels, Question, decided, off
 from shadowmesh.verdict.latency import joint, latency, ratio_interval
 from shadowmesh.verdict.ledger import Ledger
@@ -74,7 +82,7 @@ def judge(
         blocks=found.blocks,
         pairs_per_second=asking.pace,
         findings=tuple(findings),
-        warnings=(*asking.warnings, *_warnings(found, criteria)),
+        warnings=(*asking.warnings, *_warnings(found, criteria), *_biases(whole, alpha)),
         criteria_digest=criteria.digest,
         eta_pairs=eta_pairs,
         eta_seconds=eta_seconds,
@@ -253,6 +261,13 @@ def _longest(findings: Sequence[Finding]) -> tuple[int | None, float | None]:
         max((each for each in pairs if each is not None), default=None) if None not in pairs else None,
         max((each for each in seconds if each is not None), default=None) if None not in seconds else None,
     )
+
+
+def _biases(whole: Ledger, alpha: float) -> list[str]:
+    long = shed_by_length(whole, alpha)
+    if long is None:
+        return []
+    return [f"what was held back or cut has to do with length: {long:.0%} of it had longer answers than half of all"]
 
 
 def _warnings(found: Coverage, criteria: CriteriaSettings) -> list[str]:

@@ -111,3 +111,15 @@ def test_the_methods_asked_alone_are_those_with_most_pairs() -> None:
     verdicts = [judged(*batches, criteria=criteria) for batches in ([*small, broken, large], [broken, large, *small])]
     assert [verdict.answer for verdict in verdicts] == [Answer.NO_GO] * 2
     assert len({verdict.reason.partition(" of ")[2].partition(":")[2] for verdict in verdicts}) == 1
+
+
+@pytest.mark.parametrize(("longest", "said"), [(True, True), (False, False)])
+def test_shedding_that_has_to_do_with_the_length_of_the_answer_is_said(longest: bool, said: bool) -> None:
+    columns = drawn(PAIRS)
+    random = np.random.default_rng(5)
+    tokens = np.ceil(np.exp(random.normal(4, 1, PAIRS)))
+    chance = random.random(PAIRS) < (0.04 * (tokens > 200) if longest else 0.01)
+    state = np.where(chance, State.SHED, columns.shadow.state).astype(np.uint8)
+    live = replace(columns.live, output_tokens=tokens)
+    warnings = judged(replace(columns, live=live, shadow=replace(columns.shadow, state=state))).warnings
+    assert any("has to do with length" in warning for warning in warnings) is said
