@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.filled import filled
 
 from shadowmesh.errors import ProtocolMapError
 from shadowmesh.protocols.paths import descriptor_of
@@ -91,7 +92,8 @@ def test_contents_without_an_element_are_none_and_the_raw_ones_count() -> None:
 
 
 def test_raw_elements_stand_where_their_tensor_does_among_those_without_contents_and_shared_memory() -> None:
-    message = RESPONSE(
+    message = filled(
+        RESPONSE,
         outputs=[
             {"name": "typed", "datatype": "INT32", "contents": {"int_contents": [1]}},
             {"name": "shared", "datatype": "INT32", "parameters": {"shared_memory_region": {"string_param": "r"}}},

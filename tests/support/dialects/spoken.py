@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 from google.protobuf.message import Message
+from support.filled import filled
 from support.meshes import target
 from support.servers import is_aio
 from support.worlds import LIVE, world
@@ -22,7 +23,7 @@ UNARY, SERVER_STREAM, BIDI = "unary_unary", "unary_stream", "stream_stream"
 
 def view(name: str, **fields: Any) -> Message:
     """Return a message of a view, ``smg.VllmChunk``."""
-    return message_class(f"shadowmesh.views.{name}")(**fields)
+    return filled(message_class(f"shadowmesh.views.{name}"), **fields)
 
 
 @dataclass(frozen=True)
