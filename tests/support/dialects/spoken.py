@@ -23,7 +23,8 @@ UNARY, SERVER_STREAM, BIDI = "unary_unary", "unary_stream", "stream_stream"
 
 def view(name: str, **fields: Any) -> Message:
     """Return a message of a view, ``smg.VllmChunk``."""
-    return filled(message_class(f"shadowmesh.views.{name}"), **fields)
+    message: Message = filled(message_class(f"shadowmesh.views.{name}"), **fields)
+    return message
 
 
 @dataclass(frozen=True)
