@@ -92,11 +92,11 @@ def _left() -> Callable[[], Any] | None:
 
 
 def _failed(call: LiveCall) -> None:
-    call.failed()
-    task = asyncio.current_task()
-    if task is not None:
-        # The interceptors before ours have had their say when the call's task is over.
-        task.add_done_callback(lambda _: call.terminated())
+    # The interceptors before ours have had their say when the call's task is over; a task of another make may not tell.
+    ends = getattr(asyncio.current_task(), "add_done_callback", None)
+    call.failed(final=ends is None)
+    if ends is not None:
+        ends(lambda _: call.terminated())
 
 
 def _generator(parts: Parts, call: LiveCall) -> Callable[[Any, Any], Any]:
