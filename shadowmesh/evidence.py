@@ -9,14 +9,14 @@ the null holds, so the wealth is a nonnegative supermartingale that starts at 1,
 nothing needs to be normal, identically distributed or independent, as long as ``E[X | past]`` is on the null's side.
 Because the bets never change, the order does not matter and ledgers merge by addition.
 
-Sources: Waudby-Smith and Ramdas, arXiv:2010.09686 (betting); Orabona and Jun, arXiv:2110.14099 (mixtures of bets);
-Waudby-Smith et al., arXiv:2103.06476 (the asymptotic sequence). All logarithms are natural.
+Sources: Waudby-Smith and Ramdas, arXiv:2010.09686 (betting); Orabona and Jun, arXiv:2110.14099 (mixtures of bets). All
+logarithms are natural.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import exp, inf, log, log1p, sqrt
+from math import exp, inf, log, log1p
 from typing import Literal
 
 Side = Literal[1, -1]
@@ -130,28 +130,3 @@ def _bisect(outer: float, inner: float, rejected: Callable[[float], bool]) -> fl
         else:
             inner = middle
     return outer
-
-
-def asymptotic_interval(
-    count: int, mean: float, deviation: float, *, alpha: float, rho: float = 0.05
-) -> tuple[float, float]:
-    """
-    Return an interval for the mean of an unbounded quantity (tokens, cost), for reports and never for a verdict.
-
-    It holds at every look too, but only in the limit of many observations:
-    ``mean ± deviation · sqrt(2(nρ² + 1) / (n²ρ²) · log(sqrt(nρ² + 1) / alpha))``.
-
-    Args:
-        deviation: the sample's standard deviation, in the unit of ``mean``.
-        rho: where the interval is tightest; 0.05 suits about 3 500 observations at ``alpha`` 0.05.
-
-    Raises:
-        ValueError: ``alpha`` is outside (0, 1), or ``rho`` is not positive.
-    """
-    if not 0.0 < alpha < 1.0 or rho <= 0.0:
-        raise ValueError(f"alpha is {alpha} and rho {rho}")
-    if count < 1:
-        return -inf, inf
-    spread = count * rho * rho
-    half = deviation * sqrt(2 * (spread + 1) / (count * spread) * log(sqrt(spread + 1) / alpha))
-    return mean - half, mean + half

@@ -1,10 +1,10 @@
 """
 What a similarity does not see: small changes of a text that change everything.
 
-Each guard says of a text whether something is wrong with it. Those in :data:`ALONE` look at one text, and the shadow's
-is held against the live one's. Those in :data:`BESIDE_LIVE` look at what differs from the live text, and the shadow's
-is held against the control's. Equal models are flagged equally often, whatever a guard takes for wrong, so a guard may
-be simple; it has to be as blind to one side as to the other.
+Each guard says of a text whether something is wrong with it. Refusal, JSON, fence and length look at one text, and the
+shadow's is held against the live one's. Numbers, negation and script look at what differs from the live text, and the
+shadow's is held against the control's. Equal models are flagged equally often, whatever a guard takes for wrong, so a
+guard may be simple; it has to be as blind to one side as to the other.
 
 They look at the form and know no meaning, negations and refusals in English, German, French and Spanish only. There is
 no guard of the language: the detectors there are want 100 MB and guess at answers of a few words. ``script`` sees
@@ -25,8 +25,6 @@ Flags = dict[str, tuple[bool | None, bool]]
 
 REFUSAL, JSON, FENCE, LENGTH = "refusal", "json", "fence", "length"
 NUMBERS, NEGATION, SCRIPT = "numbers", "negation", "script"
-ALONE = frozenset({REFUSAL, JSON, FENCE, LENGTH})
-BESIDE_LIVE = frozenset({NUMBERS, NEGATION, SCRIPT})
 
 _NUMBER = re.compile(r"(?:(?<![\w.,)\]])[-\u2212])?\d+(?:[.,]\d+)*")
 _GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,3}(?:\.\d{3}){2,}(?:,\d+)?")

@@ -6,17 +6,19 @@ The same mixture over the same shares: ``log mean_j exp(sum_v n_v log(1 + share_
 
 from __future__ import annotations
 
+from math import sqrt
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from shadowmesh.evidence import SHARES, Side, log_threshold
-from shadowmesh.verdict.facts import Floats, Ints
+from shadowmesh.verdict.facts import Floats, Ints, Mask
+from shadowmesh.verdict.search import last_reached
 
 _SHARES: Final = np.array(SHARES)
 # A part in 262 144 of the range: less than a million pairs can tell.
-_HALVINGS: Final = 18
+_PLACES: Final = 1 << 18
 
 
 class Evidence(NamedTuple):
@@ -47,13 +49,20 @@ def evidence(values: Floats, counts: Ints, null_mean: float, *, side: Side) -> E
     total = int(counts.sum())
     if not total:
         return NOTHING
-    gains = side * (values - null_mean)
-    ruin = -float(gains.min())
     seen = counts > 0
+    wealth = _wealth(values, values[seen], counts[seen].astype(np.float64), null_mean, side)
+    return Evidence(float(mixed(wealth)), float(wealth.max()) / total)
+
+
+def _wealth(values: Floats, seen: Floats, counts: Floats, null_mean: float, side: Side) -> Floats:
+    """Return the wealth of each bet; of ``values`` only the ends matter, which bound the bets."""
+    ruin = float(null_mean - values[0] if side == 1 else values[-1] - null_mean)
     # log1p of each bet and each value that was seen.
     # Not by the matrix product: for arrays this small its threads cost more than they save, and wait for busy cores.
-    wealth = np.einsum("bv,v->b", np.log1p(np.outer(_SHARES, gains[seen] / ruin)), counts[seen].astype(np.float64))
-    return Evidence(float(mixed(wealth)), float(wealth.max()) / total)
+    wealth: Floats = np.einsum(
+        "bv,v->b", np.log1p(np.multiply.outer(_SHARES, side * (seen - null_mean) / ruin)), counts
+    )
+    return wealth
 
 
 def interval(values: Floats, least: Ints, most: Ints, *, alpha: float) -> tuple[float, float]:
@@ -63,21 +72,33 @@ def interval(values: Floats, least: Ints, most: Ints, *, alpha: float) -> tuple[
     Args:
         least: counts that give the lower end, where what is missing is counted low; ``most`` those for the upper end.
     """
-    threshold = log_threshold(alpha / 2)
+    return _end(values, least, 1, alpha / 2), _end(values, most, -1, alpha / 2)
 
-    def end(outer: float, inner: float, counts: Ints, side: Side) -> float:
-        if evidence(values, counts, outer + side * 1e-9, side=side).log < threshold:
-            return outer
-        for _ in range(_HALVINGS):
-            middle = (outer + inner) / 2
-            if evidence(values, counts, middle, side=side).log >= threshold:
-                outer = middle
-            else:
-                inner = middle
+
+def _end(values: Floats, counts: Ints, side: Side, alpha: float) -> float:
+    """Return the last mean that is rejected on the way in from an end; the end if it is not."""
+    threshold, total = log_threshold(alpha), float(counts.sum())
+    outer, inner = (float(values[0]), float(values[-1]))[::side]
+    picked = counts > 0
+    seen, counted = values[picked], counts[picked].astype(np.float64)
+
+    def shown(null_mean: float) -> float:
+        return float(mixed(_wealth(values, seen, counted, null_mean, side)))
+
+    if not total or shown(outer + side * 1e-9) < threshold:
         return outer
-
-    low, high = float(values[0]), float(values[-1])
-    return end(low, high, least, 1), end(high, low, most, -1)
+    mean = float(seen @ counted) / total
+    # As if the sum were normal, and of no less variance than a single pair can make.
+    spread = max(float(((seen - mean) ** 2) @ counted) / total, (inner - outer) ** 2 / total)
+    step = abs(inner - outer) / _PLACES
+    place = last_reached(
+        lambda place: shown(outer + (inner - outer) * (place / _PLACES)),
+        threshold,
+        _PLACES,
+        guess=int((abs(mean - outer) - sqrt(2 * threshold * spread / total)) / step),
+        fall=step * sqrt(total / (2 * spread)),
+    )
+    return outer + (inner - outer) * (place / _PLACES)
 
 
 def balances(ups: ArrayLike, downs: ArrayLike) -> Floats:
@@ -106,6 +127,7 @@ def shares(hits: Floats, total: float, share: float, side: Side) -> Floats:
     return wealths
 
 
-def share_rejected(hits: float, total: float, share: float, side: Side, threshold: float) -> bool:
+def share_rejected(hits: Floats, total: float, share: float, side: Side, threshold: float) -> Mask:
     """Return whether so many ``hits`` among ``total`` show that their probability is on ``side`` of ``share``."""
-    return float(mixed(shares(np.asarray(hits), total, share, side))) >= threshold
+    rejected: Mask = mixed(shares(hits, total, share, side)) >= threshold
+    return rejected

@@ -15,9 +15,10 @@ import numpy as np
 
 from shadowmesh.evidence import SHARES
 from shadowmesh.verdict import bins, legs
+from shadowmesh.verdict.cells import Cells, View
 from shadowmesh.verdict.facts import Ints, PairColumns, State
 from shadowmesh.verdict.ledger import Ledger
-from shadowmesh.verdict.quantile import quantile_place, views
+from shadowmesh.verdict.quantile import quantile_place
 
 RUN_LENGTH: Final = 1e6
 _MOST: Final = 1e300
@@ -118,7 +119,7 @@ def latency_differences(columns: PairColumns, measure: str, *, place: int, shift
 
 def live_place(ledger: Ledger, measure: str, quantile: float) -> int | None:
     """Return where live's quantile is; ``None`` where it is not known well enough to watch it."""
-    _, fast = views(*ledger.tally(f"joint.{measure}").items())
+    fast = View(1, [Cells(*ledger.tally(f"joint.{measure}").loose())], answered=True)
     place = int(quantile_place(fast.lives, quantile)) if fast.pairs >= _LEAST_PAIRS else 0
     return place if 0 < place < bins.TOP else None
 

@@ -22,11 +22,19 @@ _LATELY: int = 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleRatio:
-    """What the funnel says: of ``eligible`` exchanges so many were ``sampled``; ``rate`` is what was configured."""
+    """
+    How calls were drawn, each by itself: of so many ``eligible`` ones so many were ``sampled``, where ``expected`` is
+    the sum of the rates (0 to 1) that they were drawn at.
+    """
 
     eligible: int
     sampled: int
-    rate: float
+    expected: float
+
+    @property
+    def rate(self) -> float:
+        """The mean of the rates; 0 without calls."""
+        return min(self.expected / self.eligible, 1.0) if self.eligible else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,15 +140,24 @@ def coverage(found: Coverage, settings: CoverageSettings, pairs_per_second: floa
 
 
 def sample_ratio(counts: SampleRatio, alpha: float) -> Finding:
-    """Ask whether as many exchanges were sampled as configured; a mismatch means that what is seen was chosen."""
-    values = np.array([0.0, 1.0])
-    tally = np.array([max(0, counts.eligible - counts.sampled), counts.sampled])
-    if counts.rate in (0.0, 1.0):
-        against = 0.0 if counts.sampled == round(counts.eligible * counts.rate) else inf
+    """
+    Ask whether as many calls were sampled as configured; a mismatch means that what is seen was chosen.
+
+    Two bets of :mod:`shadowmesh.evidence`, one on more and one on less than the mean of the rates. Evidence is kept by
+    configuration, and that has one rate for a target, so the mean is the rate and the bets hold at every look (Ville).
+    Were the rates ``p_i`` unlike, but fixed before the calls came, a bet ``prod(1 + b (x_i - mean p))`` still has an
+    expectation of at most 1: it is ``prod(1 + b (p_i - mean p))``, a product of numbers whose mean is 1, and the
+    geometric mean of numbers is at most the arithmetic one (AM-GM; Hoeffding 1956, doi:10.1214/aoms/1177728178, has
+    more on sums of such trials). That promises one look; simulated, looking on while a rate changes stays below alpha
+    (``tests/verdict/test_sample_ratio.py``).
+    """
+    rate = counts.rate
+    if 0.0 < rate < 1.0:
+        values = np.array([0.0, 1.0])
+        tally = np.array([max(0, counts.eligible - counts.sampled), counts.sampled])
+        against = max(evidence(values, tally, rate, side=1).log, evidence(values, tally, rate, side=-1).log)
     else:
-        against = max(
-            evidence(values, tally, counts.rate, side=1).log, evidence(values, tally, counts.rate, side=-1).log
-        )
+        against = 0.0 if counts.sampled == round(counts.eligible * rate) else inf
     differs = against >= log_threshold(alpha / 2)
     seen = counts.sampled / counts.eligible if counts.eligible else None
     return Finding(
@@ -148,9 +165,9 @@ def sample_ratio(counts: SampleRatio, alpha: float) -> Finding:
         gate=Gate.CRITERION,
         result=Result.NOT_YET if differs else Result.PASS,
         reason=Reason.SAMPLE_RATIO if differs else Reason.SHOWN,
-        detail=f"{seen:.2%} sampled instead of {counts.rate:.2%}" if differs and seen is not None else "as configured",
+        detail=f"{seen:.2%} sampled instead of {rate:.2%}" if differs and seen is not None else "as configured",
         estimate=seen,
-        limit=counts.rate,
+        limit=rate,
         evidence_against=against,
         threshold_against=log_threshold(alpha / 2),
         pairs=counts.eligible,

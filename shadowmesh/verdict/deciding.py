@@ -79,7 +79,7 @@ _SAID: Final = {
     Reason.TEXT_MISSING: "what is missing could turn the answer: too many outputs were cut or never came",
     Reason.UNREACHABLE: "live does not reach the limit against itself, so no candidate can",
     Reason.NO_CONTROL: "the floor is unknown: no control target has answered the same exchanges",
-    Reason.CONTROL_BIAS: "the shadow path itself changes latency, so the candidate is held against the control",
+    Reason.CONTROL_BIAS: "the shadow path itself changes latency, and no exchange was answered by the control, too",
 }
 
 

@@ -21,6 +21,10 @@ MEASURES = ("duration", "first_chunk", "per_token")
 """The latencies that a verdict knows; each is a field of :class:`LegColumns`."""
 
 
+NO_SESSION = -1
+"""The bucket of a pair of which nobody knows to what session it belongs."""
+
+
 class State(IntEnum):
     """What became of a leg, as far as the verdict cares; the numbers are stored in ledgers."""
 
@@ -88,7 +92,8 @@ class PairColumns:
     A batch of pairs of one target under one configuration and of one stratum.
 
     ``exact`` is 1 where the outputs are equal, 0 where not, NaN where unknown. ``control`` is the leg of the same
-    exchange at the control target, ``MISSING`` where there is none.
+    exchange at the control target, ``MISSING`` where there is none. ``session`` is the bucket of the session that each
+    belongs to, :data:`NO_SESSION` where nobody knows; ``None`` where nobody knows any.
     """
 
     dispatched_ns: Ints
@@ -97,6 +102,7 @@ class PairColumns:
     control: LegColumns | None
     exact: Floats
     texts: TextColumns | None
+    session: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.dispatched_ns)
@@ -110,4 +116,5 @@ class PairColumns:
             control=None if self.control is None else self.control.where(picked),
             exact=self.exact[picked],
             texts=None if self.texts is None else self.texts.where(picked),
+            session=None if self.session is None else self.session[picked],
         )

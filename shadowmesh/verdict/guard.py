@@ -7,7 +7,7 @@ evidence is divided by how many times more the sums of blocks (dispatch minutes)
 would, and there have to be enough blocks. This is a heuristic and no theorem; its form and constants come from
 simulation (``tests/sim``): at equal rates, outages of a second to a minute leave 4 to 9 % of false FAILs at alpha 5 %.
 No factor helps as long as no outage was seen: to certify their absence takes many minutes. The factor is the design
-effect of cluster sampling; see Miller, arXiv:2411.00640, on why it matters.
+effect of cluster sampling; see Miller, arXiv:2411.00640, on why it matters. ``sessions`` asks the same by session.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import Final
 import numpy as np
 
 from shadowmesh.verdict import bins
-from shadowmesh.verdict.bins import Places
-from shadowmesh.verdict.blocks import PLACE_BITS
+from shadowmesh.verdict.blocks import PLACE_BITS, PREFIX, summed_in_time
+from shadowmesh.verdict.cells import View
 from shadowmesh.verdict.facts import Floats, Ints
 from shadowmesh.verdict.ledger import Ledger
 from shadowmesh.verdict.tally import Tally
 
 _LEAST_BLOCKS: Final = 10
 """Of a coarser scale: with fewer, how much they vary is not known."""
-_SIGNIFICANT: Final = 2.33
+SIGNIFICANT: Final = 2.33
 """
 By luck alone a factor of independent blocks is ``1 ± sqrt(2 / (blocks - 1))``; that of a coarse scale counts from so
 many times the deviation on, which one in a hundred reaches.
@@ -50,17 +50,17 @@ def variance_factor(sizes: Floats, sums: Floats, variance: float) -> float:
         sums: the sum of their values by block.
         variance: of a single value.
     """
-    factor = _at_one_scale(sizes, sums, variance)
+    factor = at_one_scale(sizes, sums, variance)
     while len(sizes) >= 2 * _LEAST_BLOCKS:
         even = len(sizes) // 2 * 2
         sizes, sums = sizes[:even].reshape(-1, 2).sum(axis=1), sums[:even].reshape(-1, 2).sum(axis=1)
-        coarser = _at_one_scale(sizes, sums, variance)
-        if coarser > 1 + _SIGNIFICANT * sqrt(2 / (len(sizes) - 1)):
+        coarser = at_one_scale(sizes, sums, variance)
+        if coarser > 1 + SIGNIFICANT * sqrt(2 / (len(sizes) - 1)):
             factor = max(factor, coarser)
     return factor
 
 
-def _at_one_scale(sizes: Floats, sums: Floats, variance: float) -> float:
+def at_one_scale(sizes: Floats, sums: Floats, variance: float) -> float:
     """
     Return the factor of these blocks; at least 1.
 
@@ -77,54 +77,59 @@ def _at_one_scale(sizes: Floats, sums: Floats, variance: float) -> float:
 
 def series(ledger: Ledger, sizes: str, sums: str) -> tuple[Floats, Floats]:
     """Return two block tallies side by side, for the blocks that have a size."""
-    blocks, counts = ledger.tally(sizes).items()
+    blocks, counts = summed_in_time(*ledger.tally(sizes).loose())
     return counts.astype(np.float64), _aligned(ledger.tally(sums), blocks)
 
 
-def latency_series(ledger: Ledger, measure: str, place: int, shift: int) -> tuple[Floats, Floats]:
+def latency_series(ledger: Ledger, measure: str, place: int, shift: int, *, by: str = PREFIX) -> tuple[Floats, Floats]:
     """
     Return by block the pairs and the sum of ``1{shadow >= edge + shift} - 1{live >= edge}``.
 
     Args:
         place: of the quantile; ``edge`` is that of the nearest coarse bin.
         shift: the ratio in bins, taken to whole coarse bins.
+        by: how the names of tallies begin: those of blocks, or of sessions.
     """
     edge, steps = _coarse_edge(place, shift)
-    live_blocks, live_places, lives = _by_place(ledger.tally(f"blocks.live.{measure}"))
-    shadow_blocks, shadow_places, shadows = _by_place(ledger.tally(f"blocks.shadow.{measure}"))
-    blocks = ledger.tally("blocks.pairs").items()[0]
+    blocks = ledger.tally(f"{by}pairs").items()[0]
     if not len(blocks):
         return np.empty(0), np.empty(0)
-    at = np.minimum(np.searchsorted(blocks, live_blocks), len(blocks) - 1)
-    sizes: Floats = np.bincount(at, lives, len(blocks)).astype(np.float64)
-    live_beyond = np.bincount(at, np.where(live_places >= edge, lives, 0), len(blocks))
-    at = np.minimum(np.searchsorted(blocks, shadow_blocks), len(blocks) - 1)
-    shadow_beyond = np.bincount(at, np.where(shadow_places >= edge + steps, shadows, 0), len(blocks))
-    difference: Floats = (shadow_beyond - live_beyond).astype(np.float64)
-    return sizes, difference
+    sizes, live_beyond = _in_blocks(ledger.tally(f"{by}live.{measure}"), blocks, edge)
+    _, shadow_beyond = _in_blocks(ledger.tally(f"{by}shadow.{measure}"), blocks, edge + steps)
+    return sizes, shadow_beyond - live_beyond
 
 
-def latency_variance(live: Places, shadow: Places, counts: Ints, place: int, shift: int) -> float:
-    """Return the variance of that difference of a single pair, from the places of a view."""
+def latency_variance(view: View, place: int, shift: int) -> float:
+    """Return the variance of that difference of a single pair, as a view reads it."""
     edge, steps = _coarse_edge(place, shift)
-    shadow_beyond = bins.coarse(shadow) >= edge + steps
-    live_beyond = bins.coarse(live) >= edge
-    pairs = float(counts.sum())
-    ups, downs = float(counts[shadow_beyond & ~live_beyond].sum()), float(counts[live_beyond & ~shadow_beyond].sum())
-    return (ups + downs) / pairs - ((ups - downs) / pairs) ** 2 if pairs else 0.0
+    live, shadow = (bins.COARSE * (each - 1) + 1 for each in (edge, edge + steps))
+    beyond = view.beyond(live - 1)
+    both = float(beyond.counts[beyond.shadow >= shadow].sum())
+    ups, downs = float(view.shadows[max(0, shadow) :].sum()) - both, float(beyond.counts.sum()) - both
+    return (ups + downs) / view.pairs - ((ups - downs) / view.pairs) ** 2 if view.pairs else 0.0
 
 
 def _coarse_edge(place: int, shift: int) -> tuple[int, int]:
     return round((np.clip(place, 1, bins.BINS) - 1) / bins.COARSE) + 1, round(shift / bins.COARSE)
 
 
-def _by_place(tally: Tally) -> tuple[Ints, Ints, Ints]:
-    keys, counts = tally.items()
-    return keys >> PLACE_BITS, keys & ((1 << PLACE_BITS) - 1), counts
+def _in_blocks(tally: Tally, blocks: Ints, edge: int) -> tuple[Floats, Floats]:
+    """Return by block how many legs a tally has, and how many of them at ``edge`` or beyond."""
+    keys, counts = tally.loose()
+    at, first, weights = keys >> PLACE_BITS, int(blocks[0]), counts.astype(np.float64)
+    width, numbers = int(blocks[-1]) - first + 1, blocks - first
+    if width > 4 * len(blocks) + 4096:
+        at, width, numbers = np.searchsorted(blocks, at), len(blocks), np.arange(len(blocks))
+    else:
+        at -= first
+    at = np.clip(at, 0, width - 1)
+    beyond = np.flatnonzero((keys & ((1 << PLACE_BITS) - 1)) >= edge)
+    legs, legs_beyond = np.bincount(at, weights, width), np.bincount(at[beyond], weights[beyond], width)
+    return legs[numbers].astype(np.float64), legs_beyond[numbers].astype(np.float64)
 
 
 def _aligned(tally: Tally, blocks: Ints) -> Floats:
-    keys, sums = tally.items()
+    keys, sums = summed_in_time(*tally.loose())
     found = np.zeros(len(blocks))
     at = np.searchsorted(blocks, keys)
     known = (at < len(blocks)) & (blocks[np.minimum(at, max(0, len(blocks) - 1))] == keys) if len(blocks) else at < 0

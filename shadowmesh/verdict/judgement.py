@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 from shadowmesh.errors import UnknownNameError
+from shadowmesh.verdict.coverage import SampleRatio
 from shadowmesh.verdict.ledger import Ledger
 from shadowmesh.verdict.plan import Plan
 from shadowmesh.verdict.records import Answer, EvidenceKey, Finding, Gate, Reason, Result, Verdict
@@ -34,10 +35,12 @@ class Folds(NamedTuple):
     Args:
         late: pairs that were stored after others of their time had been judged.
         mixed_currencies: costs that were left out, because shadow and live were paid in different currencies.
+        late_texts: captured texts that came when their pair had been judged, and are not compared.
     """
 
     late: int = 0
     mixed_currencies: int = 0
+    late_texts: int = 0
 
 
 class Evidence(Protocol):
@@ -60,6 +63,9 @@ class Evidence(Protocol):
 
     def other_versions(self, key: EvidenceKey) -> int:
         """Return how many other versions of this target were begun before the last pair of this one."""
+
+    def sampling(self, key: EvidenceKey) -> SampleRatio | None:
+        """Return how calls were drawn for a key's target under its configuration; ``None`` where nobody knows."""
 
     def folds(self) -> Folds:
         """Return how all of it was filled."""
@@ -151,6 +157,7 @@ def _verdict(evidence: Evidence, key: EvidenceKey, plan: Plan | None, now_ns: in
         attempt=evidence.attempt(found),
         control=evidence.control(found) if there else None,
         now_ns=now_ns,
+        sampling=evidence.sampling(found),
     )
     if others := evidence.other_versions(found):
         verdict = replace(verdict, warnings=(*verdict.warnings, _tried_before(others)))
@@ -195,6 +202,8 @@ def _warnings(folds: Folds) -> Iterator[str]:
     if folds.mixed_currencies:
         said = "shadow and live were paid in different currencies"
         yield f"in this store {folds.mixed_currencies:,} costs are left out: {said}"
+    if folds.late_texts:
+        yield f"in this store {folds.late_texts:,} captured texts came so late that they are not compared"
 
 
 def _held_to(verdict: Verdict, config_digest: str) -> Verdict:

@@ -16,6 +16,7 @@ several processors merge by addition, in any order, to the same bytes as one led
 | ``texts`` | 0 asked, 1 missing | exchanges that live, shadow and control answered, and of how many a text is missing |
 | ``guard.NAME`` | flag of the shadow, flag of what it is compared with | pairs |
 | ``blocks.…`` | block of time | sums of what the variance guard needs (``blocks``) |
+| ``sessions.…`` | bucket of sessions | the same sums, of the pairs whose session is known |
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from shadowmesh.verdict.facts import MEASURES, Floats, Ints, LegColumns, PairCol
 from shadowmesh.verdict.ledger_bytes import Span
 from shadowmesh.verdict.moments import Moments
 from shadowmesh.verdict.tally import Tally
+from shadowmesh.verdict.together import PREFIXES, Together
 
 MINUTE_NS: Final = 60_000_000_000
 COST_UNITS: Final = 1e9
@@ -72,12 +74,12 @@ class Ledger:
         if not evidence.all():
             columns, states = columns.where(evidence), states[evidence]
         minutes = columns.dispatched_ns // MINUTE_NS
-        at = minutes >> self.shift
-        self._add_errors(states, minutes, at)
+        together = Together(minutes >> self.shift, columns.session)
+        self._add_errors(states, minutes, together)
         for measure in MEASURES:
-            self._add_latency(columns, measure, at)
+            self._add_latency(columns, measure, together)
         self._add_sizes(columns)
-        self._add_outputs(columns.exact, columns.texts, at)
+        self._add_outputs(columns.exact, columns.texts, together)
         if columns.texts is not None and columns.control is not None:
             self._add_texts(columns, columns.texts, columns.control)
         self._add_amounts(columns)
@@ -157,20 +159,26 @@ class Ledger:
     def _count(self, name: str, keys: Ints, weights: Ints | None = None) -> None:
         self.tally(name).add(keys, weights)
 
-    def _add_errors(self, states: Ints, minutes: Ints, at: Ints) -> None:
-        self._count("minutes", *blocks.summed_in_time(minutes, legs.compared(states).astype(np.int64)))
-        self._count("blocks.pairs", *blocks.summed_in_time(at, np.ones_like(at)))
-        most, fewest = legs.more_errors(states)
-        self._count("blocks.errors", *blocks.summed_in_time(at, most))
-        self._count("blocks.errors_against", *blocks.summed_in_time(at, fewest))
+    def _count_together(self, name: str, together: Together, weights: Ints | None = None) -> None:
+        """Sum what the variance guard needs by whatever pairs have in common."""
+        for prefix, (keys, some) in zip(PREFIXES, together.parts(weights), strict=False):
+            self._count(prefix + name, *blocks.summed_in_time(keys, some))
 
-    def _add_latency(self, columns: PairColumns, measure: str, at: Ints) -> None:
+    def _add_errors(self, states: Ints, minutes: Ints, together: Together) -> None:
+        self._count("minutes", *blocks.summed_in_time(minutes, legs.compared(states).astype(np.int64)))
+        most, fewest = legs.more_errors(states)
+        self._count_together("pairs", together)
+        self._count_together("errors", together, most)
+        self._count_together("errors_against", together, fewest)
+
+    def _add_latency(self, columns: PairColumns, measure: str, together: Together) -> None:
         asked, live, shadow = legs.latency_codes(columns.live, columns.shadow, measure)
         self._count(f"joint.{measure}", live * bins.CODES + shadow)
-        block = (at if asked.all() else at[asked]) << blocks.PLACE_BITS
+        if not asked.all():
+            together = together.where(asked)
         lowest, highest = bins.coarse(bins.LOWEST_PLACE[live]), bins.coarse(bins.HIGHEST_PLACE[shadow])
-        self._count(f"blocks.live.{measure}", *blocks.summed_in_time(block | lowest, None))
-        self._count(f"blocks.shadow.{measure}", *blocks.summed_in_time(block | highest, None))
+        self._count_together(f"live.{measure}", together.at(lowest))
+        self._count_together(f"shadow.{measure}", together.at(highest))
         if columns.control is None:
             return
         triples = ~np.isin(columns.control.state, (State.MISSING, State.SHED, State.SKIPPED))
@@ -185,36 +193,37 @@ class Ledger:
             sizes = (np.log(columns.live.output_tokens[known]) / _SIZE).astype(np.int64)
             self._count("sizes", sizes * 2 + (columns.shadow.state[known] == State.SHED))
 
-    def _add_outputs(self, exact: Floats, texts: TextColumns | None, at: Ints) -> None:
+    def _add_outputs(self, exact: Floats, texts: TextColumns | None, together: Together) -> None:
         known = ~np.isnan(exact)
         if known.any():
             equal = (exact[known] > 0.5).astype(np.int64)
             self._count("exact", equal)
-            self._count("blocks.exact.n", *blocks.summed_in_time(at[known], np.ones_like(equal)))
-            self._count("blocks.exact", *blocks.summed_in_time(at[known], equal))
+            self._count_together("exact.n", together.where(known))
+            self._count_together("exact", together.where(known), equal)
         if texts is None:
             return
-        self._add_similarity(texts, at)
+        self._add_similarity(texts, together)
         for name, (shadow, other) in texts.guards.items():
             known = ~(np.isnan(shadow) | np.isnan(other))
             ours, theirs = (shadow[known] > 0.5).astype(np.int64), (other[known] > 0.5).astype(np.int64)
             self._count(f"guard.{name}", ours * 2 + theirs)
-            self._count(f"blocks.guard.{name}.n", *blocks.summed_in_time(at[known], np.ones_like(ours)))
-            self._count(f"blocks.guard.{name}", *blocks.summed_in_time(at[known], ours - theirs))
+            self._count_together(f"guard.{name}.n", together.where(known))
+            self._count_together(f"guard.{name}", together.where(known), ours - theirs)
 
-    def _add_similarity(self, texts: TextColumns, at: Ints) -> None:
+    def _add_similarity(self, texts: TextColumns, together: Together) -> None:
         known = ~np.isnan(texts.similarity)
         if not known.any():
             return
-        similarity, at = grid.steps(texts.similarity[known]), at[known]
+        similarity, together = grid.steps(texts.similarity[known]), together.where(known)
         no_floor = np.isnan(texts.floor[known])
         floor = np.where(no_floor, grid.NO_FLOOR, grid.steps(np.where(no_floor, 0.0, texts.floor[known])))
         self._count("similarity", similarity * grid.FLOORS + floor)
-        self._count("blocks.similarity.n", *blocks.summed_in_time(at, np.ones_like(at)))
-        self._count("blocks.similarity", *blocks.summed_in_time(at, similarity))
-        triple = ~no_floor
-        for name, values in (("n", np.ones_like(at)), ("similarity", similarity), ("floor", floor)):
-            self._count(f"blocks.floor.{name}", *blocks.summed_in_time(at[triple], values[triple]))
+        self._count_together("similarity.n", together)
+        self._count_together("similarity", together, similarity)
+        triple = together.where(~no_floor)
+        self._count_together("floor.n", triple)
+        self._count_together("floor.similarity", triple, similarity[~no_floor])
+        self._count_together("floor.floor", triple, floor[~no_floor])
 
     def _add_texts(self, columns: PairColumns, texts: TextColumns, control: LegColumns) -> None:
         asked = (columns.live.state == State.OK) & (columns.shadow.state == State.OK) & (control.state == State.OK)

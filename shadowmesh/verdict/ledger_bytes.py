@@ -14,10 +14,13 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from shadowmesh.model import SESSION_BUCKETS
 from shadowmesh.verdict import bins, grid, legs
+from shadowmesh.verdict.blocks import PLACE_BITS
 from shadowmesh.verdict.facts import MEASURES, Ints
 from shadowmesh.verdict.moments import Moments
 from shadowmesh.verdict.tally import Tally
+from shadowmesh.verdict.together import SESSIONS
 
 MARK: Final = b"SML\x02"
 _MOST_BYTES: Final = 1 << 30
@@ -25,6 +28,8 @@ _LENGTH: Final = struct.Struct("<I")
 _TYPES: Final = ("<i1", "<i2", "<i4", "<i8")
 _LARGEST: Final = 1 << 62
 _MOST_SHIFT: Final = 32
+# Some have a coarse place beside the bucket.
+_SESSION_KEYS: Final = SESSION_BUCKETS << PLACE_BITS
 
 _LIMITS: Final = {
     "states": legs.STATES**2,
@@ -123,6 +128,8 @@ def _span(header: dict[str, Any]) -> Span:
 
 def _tally(name: str, keys: Ints, steps: Ints, weights: Ints) -> Tally:
     limit = _LIMITS.get(name, 4 if name.startswith("guard.") else None)
+    if name.startswith(SESSIONS) and (keys[0] < 0 or keys[-1] >= _SESSION_KEYS):
+        raise ValueError(f"a damaged ledger: {name} is out of range")
     if (steps[1:] <= 0).any() or (keys[1:] <= keys[:-1]).any() or not weights.all():
         raise ValueError(f"a damaged ledger: {name} is out of order")
     if limit is not None and (keys[0] < 0 or keys[-1] >= limit or weights.min() < 0):

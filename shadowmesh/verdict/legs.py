@@ -6,8 +6,11 @@ that fails fast. So every leg has a least and a greatest value, and each test ta
 wants to show: PASS the live leg low and the shadow high, FAIL the other way round.
 
 A call whose client left says nothing of latency. Its length is the client's choice, made by the live answer alone, so
-to leave such calls out is to speak of those whose clients stayed, and helps neither leg. Taken as a live leg of at
-least that length and a shadow of any, 3 % of them would keep every P95 open for ever.
+to leave such calls out is to speak of those whose clients stayed. Clients that leave because live is slow take long
+live legs with them, which makes the candidate look slower and never quicker: of equal models whose slowest 3 % of live
+calls are left (correlation 0.6) the P95 ratio reads 1.08, and one of 1.2 fails; a control reads as much. So the verdict
+says what share has left. Taken as a live leg of at least that length and a shadow of any, 3 % of them would keep every
+P95 open for ever.
 
 Of a leg that failed by itself the latency has a code of its own. PASS takes it as it takes everything unknown. FAIL
 leaves the pair out, and so speaks of the exchanges that both have answered: a leg that failed is not a slow one, and

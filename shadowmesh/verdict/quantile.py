@@ -19,19 +19,17 @@ bound on each quantile alone (Howard and Ramdas, arXiv:1906.09712).
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from dataclasses import dataclass
-from functools import cached_property
 from math import exp, inf, log
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
-from shadowmesh.evidence import Side, log_threshold
+from shadowmesh.evidence import log_threshold
 from shadowmesh.verdict import bins
 from shadowmesh.verdict.bets import NOTHING, Evidence, balances, mixed, share_rejected, shares
-from shadowmesh.verdict.bins import Codes, Places
-from shadowmesh.verdict.facts import Floats, Ints
+from shadowmesh.verdict.cells import View
+from shadowmesh.verdict.facts import Floats, Ints, Mask
+from shadowmesh.verdict.search import first_where
 
 _FOR_THE_BIN: Final = 0.2
 """The part of alpha that finding live's quantile takes; 0.05 to 0.7 change the pairs needed by less than 15 %."""
@@ -39,71 +37,9 @@ _PRICE: Final = log(1 - _FOR_THE_BIN)
 _ALONE: Final = 0.1
 """The part of the stake that is bet on the shadow alone."""
 _FARTHEST: Final = bins.BINS
-
-
-@dataclass(frozen=True, kw_only=True)
-class View:
-    """
-    One way to read a joint ledger: a place for each leg, cell by cell.
-
-    Args:
-        side: -1 to show that the shadow is below (live low, shadow high), 1 to show that it is above.
-        live, shadow: places, in no order; ``counts`` how many pairs are at both.
-    """
-
-    side: Side
-    live: Places
-    shadow: Places
-    counts: Ints
-
-    @cached_property
-    def pairs(self) -> int:
-        """How many it counts."""
-        return int(self.counts.sum())
-
-    @cached_property
-    def lives(self) -> Floats:
-        """How many live legs are at each place."""
-        return np.bincount(self.live, self.counts, bins.TOP + 1).astype(np.float64)
-
-    @cached_property
-    def shadows(self) -> Floats:
-        """How many shadows are at each place."""
-        return np.bincount(self.shadow, self.counts, bins.TOP + 1).astype(np.float64)
-
-
-class Cells(NamedTuple):
-    """A joint tally: how many pairs have these codes of live and shadow."""
-
-    live: Codes
-    shadow: Codes
-    counts: Ints
-
-    @classmethod
-    def of(cls, keys: Ints, counts: Ints) -> Cells:
-        """Return those of the keys of a ledger."""
-        live = keys // bins.CODES
-        return cls(live, keys - live * bins.CODES, counts)
-
-    def answered(self) -> Cells:
-        """Return the cells of pairs in which no leg failed by itself (:mod:`shadowmesh.verdict.legs` says why)."""
-        failed = (self.live == bins.FAILED) | (self.shadow == bins.FAILED)
-        if not failed.any():
-            return self
-        kept = np.flatnonzero(~failed)
-        return Cells(self.live[kept], self.shadow[kept], self.counts[kept])
-
-    def view(self, side: Side) -> View:
-        """Return how they are read to show that the shadow is on ``side``."""
-        lowest, highest = bins.LOWEST_PLACE, bins.HIGHEST_PLACE
-        live, shadow = (lowest, highest) if side == -1 else (highest, lowest)
-        return View(side=side, live=live[self.live], shadow=shadow[self.shadow], counts=self.counts)
-
-
-def views(keys: Ints, counts: Ints) -> tuple[View, View]:
-    """Return the two views of a joint tally: for PASS of all pairs, for FAIL of those in which both have answered."""
-    cells = Cells.of(keys, counts)
-    return cells.view(-1), cells.answered().view(1)
+# With so many at a time the fewest microseconds go by: a place takes one bet of each kind, a shift one at every bin.
+_PLACES_AT_ONCE: Final = 64
+_SHIFTS_AT_ONCE: Final = 8
 
 
 def ratio(view: View, quantile: float) -> float | None:
@@ -120,92 +56,109 @@ class QuantileTest:
 
     Args:
         alpha: its error over all looks together. What finding the bin takes of it is a price off the evidence.
+        counted: what a test with a smaller alpha has counted, which is all that this one needs.
     """
 
-    __slots__ = ("_above", "_bins", "_shadow", "_share", "_upto", "pairs", "side", "threshold")
-
-    def __init__(self, view: View, quantile: float, *, alpha: float) -> None:
-        self.side = view.side
+    def __init__(self, view: View, quantile: float, *, alpha: float, counted: _Counted | None = None) -> None:
+        self._view = view
+        self._quantile = quantile
         self.pairs = view.pairs
-        self._share = 1 - quantile
         self.threshold = log_threshold(alpha)
         self._bins = _candidates(view, quantile, alpha * _FOR_THE_BIN)
-        # Pairs with live up to each bin, with the shadow from each place on, and with both: the counts of every ratio
-        # follow. The view for FAIL asks for live below the bin.
-        edges = self._bins - (1 if self.side == 1 else 0)
-        rows, width = len(edges) + 1, bins.TOP + 1
-        # Most pairs are below the first edge, and what they add is what the others leave.
-        beyond = view.live > edges[0]
-        row = np.searchsorted(edges, view.live[beyond])
-        cells = row * width + view.shadow[beyond]
-        table = np.bincount(cells, view.counts[beyond], rows * width).reshape(rows, width)
-        table[0] = view.shadows - table.sum(axis=0)
-        both = np.cumsum(table, axis=0)[:, ::-1].cumsum(axis=1)[:, ::-1]
-        self._above: Floats = both[:-1]
-        self._shadow: Floats = both[-1]
-        self._upto: Floats = both[:-1, 0]
+        # The view for FAIL asks for live below the bin.
+        edges = self._bins - (1 if view.side == 1 else 0)
+        self._counted = _Counted(view, edges) if counted is None else counted
+        self._rows = self._counted.rows(edges)
+        self._upto = self._counted.both[self._rows, 0]
 
-    def evidence(self, shift: int) -> Evidence:
-        """Return the evidence that the ratio is below (or above) ``GAMMA ** shift``; its growth is at the least bin."""
+    def at(self, alpha: float) -> QuantileTest:
+        """Return the same test with an alpha that is greater, or equal."""
+        if log_threshold(alpha) == self.threshold:
+            return self
+        return QuantileTest(self._view, self._quantile, alpha=alpha, counted=self._counted)
+
+    def evidence(self, shift: int, place: int | None = None) -> Evidence:
+        """
+        Return the evidence that the ratio is below (or above) ``GAMMA ** shift``.
+
+        Args:
+            place: where live's quantile seems to be; the growth is what it is there, without it that at the least bin.
+        """
         if not self.pairs:
             return NOTHING
-        wealths, alone = self._wealths(shift)
-        logs = np.logaddexp(log(1 - _ALONE) + mixed(wealths), log(_ALONE) + mixed(alone))
+        wealths, alone = self._wealths(np.array(shift))
+        logs = _together(wealths, alone)
         least = int(np.argmin(logs))
-        shown = float(logs[least]) + _PRICE
-        return Evidence(shown, max(float(wealths[least].max()), float(alone[least].max())) / self.pairs)
-
-    def growth(self, shift: int, place: int) -> float:
-        """Return the growth of the evidence if live's quantile is in the bin at ``place``."""
-        if not self.pairs:
-            return 0.0
-        at = min(int(np.searchsorted(self._bins, place)), len(self._bins) - 1)
-        return max(float(wealths[at].max()) for wealths in self._wealths(shift)) / self.pairs
+        at = least if place is None else min(int(np.searchsorted(self._bins, place)), len(self._bins) - 1)
+        growth = max(float(wealths[at].max()), float(alone[at].max())) / self.pairs
+        return Evidence(float(logs[least]) + _PRICE, growth)
 
     def shown(self, shift: int) -> bool:
         """Whether the ratio is shown to be below (or above) ``GAMMA ** shift``."""
-        return self.evidence(shift).log >= self.threshold
+        return bool(self._shown(np.array(shift)))
 
     def bound(self) -> float:
         """
         Return the least ratio (the greatest, for the other side) that is shown; infinity (0) if none is.
 
-        More shift only ever makes "below" easier to show, so it is found by bisection.
+        More shift only ever makes "below" easier to show.
         """
-        outer, inner = -self.side * _FARTHEST, self.side * _FARTHEST
-        if not self.shown(outer):
-            return inf if self.side == -1 else 0.0
-        while abs(outer - inner) > 1:
-            middle = (outer + inner) // 2
-            if self.shown(middle):
-                outer = middle
-            else:
-                inner = middle
-        return exp(outer * bins.LOG_GAMMA)
+        way = -self._view.side
+        if not self.shown(way * _FARTHEST):
+            return inf if way == 1 else 0.0
+        least = first_where(lambda steps: self._shown(way * steps), 1 - _FARTHEST, _FARTHEST, at_once=_SHIFTS_AT_ONCE)
+        return exp(way * least * bins.LOG_GAMMA)
 
-    def _wealths(self, shift: int) -> tuple[Floats, Floats]:
-        """Return the wealths by bin: of bets on which leg exceeds alone, and on how often the shadow does."""
-        ups, downs, exceeding = self._counts(shift)
-        return balances(ups, downs), shares(exceeding, self.pairs, self._share, self.side)
+    def _shown(self, shifts: Ints) -> Mask:
+        if not self.pairs:
+            return np.zeros(shifts.shape, np.bool_)
+        shown: Mask = _together(*self._wealths(shifts)).min(axis=-1) + _PRICE >= self.threshold
+        return shown
 
-    def _counts(self, shift: int) -> tuple[Floats, Floats, Floats]:
-        """
-        Return how often the shadow exceeded alone and live alone, in the order that speaks for this side, and how often
-        the shadow exceeded at all.
-        """
-        edge = np.clip(self._bins + shift + (1 if self.side == 1 else 0), 1, bins.TOP)
+    def _wealths(self, shifts: Ints) -> tuple[Floats, Floats]:
+        """Return the wealths by shift and bin: of bets on which leg exceeds alone, and on how often the shadow does."""
+        side = self._view.side
+        edge = np.clip(self._bins + shifts[..., np.newaxis] + (1 if side == 1 else 0), 1, bins.TOP)
         # Where live's quantile may be unknown, no shift brings it back.
-        edge = np.where(self._bins == bins.TOP, bins.TOP, np.where(self._bins == 0, (1 + self.side) // 2, edge))
-        at = np.arange(len(self._bins))
-        shadow_alone = self._above[at, edge]
-        live_alone = (self.pairs - self._upto) - (self._shadow[edge] - shadow_alone)
-        exceeding = self._shadow[edge]
-        if self.side == 1:
-            return shadow_alone, live_alone, exceeding
-        return live_alone, shadow_alone, exceeding
+        edge = np.where(self._bins == bins.TOP, bins.TOP, np.where(self._bins == 0, (1 + side) // 2, edge))
+        exceeding = self._counted.both[-1][edge]
+        shadow_alone = self._counted.both[self._rows, edge]
+        live_alone = (self.pairs - self._upto) - (exceeding - shadow_alone)
+        ups, downs = (shadow_alone, live_alone) if side == 1 else (live_alone, shadow_alone)
+        return balances(ups, downs), shares(exceeding, self.pairs, 1 - self._quantile, side)
 
 
-def _candidates(view: View, quantile: float, alpha: float) -> Places:
+class _Counted:
+    """
+    How many pairs have live up to an edge and the shadow from a place on: the counts of every ratio follow.
+
+    Args:
+        edges: ascending places of live. Those between which no live leg was seen share a row.
+    """
+
+    def __init__(self, view: View, edges: Ints) -> None:
+        # Most pairs are below the first edge, and what they add is what the others leave.
+        first, last, width = int(edges[0]), int(edges[-1]), bins.TOP + 1
+        beyond, seen = view.beyond(first), np.flatnonzero(view.lives[: last + 1])
+        self._seen = seen[seen > first]
+        rows = len(self._seen) + 2
+        cells = (np.searchsorted(self._seen, beyond.live) + 1) * width + beyond.shadow
+        table = np.bincount(cells, beyond.counts, rows * width).reshape(rows, width)
+        table[0] = view.shadows - table.sum(axis=0)
+        self.both: Floats = np.cumsum(table, axis=0)[:, ::-1].cumsum(axis=1)[:, ::-1]
+        """By row of an edge and place of the shadow; in the last row are all pairs."""
+
+    def rows(self, edges: Ints) -> Ints:
+        """Return the rows of these edges, none of them below the first one."""
+        return np.searchsorted(self._seen, edges, side="right")
+
+
+def _together(wealths: Floats, alone: Floats) -> Floats:
+    logs: Floats = np.logaddexp(log(1 - _ALONE) + mixed(wealths), log(_ALONE) + mixed(alone))
+    return logs
+
+
+def _candidates(view: View, quantile: float, alpha: float) -> Ints:
     """
     Return the places at which live's quantile may be, as far as they can have the least evidence.
 
@@ -213,14 +166,15 @@ def _candidates(view: View, quantile: float, alpha: float) -> Places:
     """
     upto = np.cumsum(view.lives)
     pairs, threshold = float(upto[-1]), log_threshold(alpha / 2)
-    # Both tests are monotone in the place, so the ends are found by bisection.
-    first = bisect_left(
-        range(bins.TOP), True, key=lambda place: not share_rejected(float(upto[place]), pairs, quantile, -1, threshold)
-    )
-    last = bisect_left(
-        range(bins.TOP), True, key=lambda place: share_rejected(float(upto[place]), pairs, quantile, 1, threshold)
-    )
-    last = max(first, last)
+
+    def below(places: Ints) -> Mask:
+        return share_rejected(upto[places], pairs, quantile, -1, threshold)
+
+    def above(places: Ints) -> Mask:
+        return share_rejected(upto[places], pairs, quantile, 1, threshold)
+
+    first = first_where(lambda places: ~below(places), 0, bins.TOP, at_once=_PLACES_AT_ONCE)
+    last = first_where(above, first, bins.TOP, at_once=_PLACES_AT_ONCE)
     seen = np.flatnonzero(view.lives)
     seen = seen[(seen > 0) & (seen < bins.TOP)]
     least, most = (int(seen[0]), int(seen[-1])) if len(seen) else (1, 1)

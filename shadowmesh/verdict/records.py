@@ -59,7 +59,10 @@ class Reason(StrEnum):
     UNREACHABLE = "criterion_unreachable"
     """The live model does not reach the limit against itself."""
     CONTROL_BIAS = "control_bias"
-    """The shadow path itself is slower or faster than the live one; judged against the control instead."""
+    """
+    The shadow path itself is slower or faster than the live one, and there is no exchange to judge by the control's leg
+    instead.
+    """
     SAMPLE_RATIO = "sample_ratio"
     SWITCHED_OFF = "switched_off"
     OTHER_CONFIG = "other_config"

@@ -169,7 +169,8 @@ class CriteriaSettings(Settings):
         stages: how many stages of a rollout ask anew; the alpha of NO_GO is divided by it, that of GO is not, since a
             bad candidate has to get through all of them.
         latency: any number of limits; none switches latency off.
-        strata: whether each method is also asked alone, for NO_GO only.
+        strata: whether methods are also asked alone, for NO_GO only: the eight with most pairs. Up to 64 methods are
+            counted each by itself, and any further ones together.
     """
 
     alpha: Annotated[float, Field(strict=True, gt=0, le=0.5, allow_inf_nan=False)] = 0.05

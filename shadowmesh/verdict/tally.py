@@ -69,7 +69,8 @@ class Tally:
 
     def total(self) -> int:
         """Return the sum over all keys."""
-        return int(self.loose()[1].sum())
+        waiting = (len(keys) if weights is None else int(weights.sum()) for keys, weights in self._pending)
+        return int(self._weights.sum()) + sum(waiting)
 
     def dense(self, length: int) -> Ints:
         """Return the sums of the keys from 0 to ``length``, without the end."""

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from shadowmesh.verdict import means
+from shadowmesh.verdict import means, sessions
+from shadowmesh.verdict.cells import Joints
 from shadowmesh.verdict.coverage import (
     Coverage,
     SampleRatio,
@@ -22,11 +23,11 @@ from shadowmesh.verdict.coverage import (
     shed_by_length,
 )
 from shadowmesh.verdict.deciding import Levels, Question, decided, off
-from shadowmesh.verdict.latency import joint, latency, ratio_interval
+from shadowmesh.verdict.latency import latency, ratio_interval
 from shadowmesh.verdict.ledger import Ledger
-from shadowmesh.verdict.quantile import views
 from shadowmesh.verdict.records import Answer, EvidenceKey, Finding, Gate, Reason, Result, Verdict
 from shadowmesh.verdict.settings import CriteriaSettings, LatencySettings
+from shadowmesh.verdict.similarity import Texts, similarity
 
 _UNBIASED = (0.95, 1.05)
 _WORTH_SAYING = 0.01
@@ -82,7 +83,12 @@ def judge(
         blocks=found.blocks,
         pairs_per_second=asking.pace,
         findings=tuple(findings),
-        warnings=(*asking.warnings, *_warnings(found, criteria), *_biases(whole, alpha)),
+        warnings=(
+            *asking.warnings,
+            *_warnings(found, criteria),
+            *_biases(whole, alpha),
+            *sessions.warnings(whole),
+        ),
         criteria_digest=criteria.digest,
         eta_pairs=eta_pairs,
         eta_seconds=eta_seconds,
@@ -130,6 +136,8 @@ class _Asking:
         self._alpha = alpha
         self._wins = wins
         self._biased: set[LatencySettings] = set()
+        self._joints = Joints()
+        self._texts = Texts(criteria.similarity)
 
     def of_all(self, ledgers: list[Ledger], whole: Ledger) -> list[Finding]:
         """Ask everything of all pairs together."""
@@ -160,12 +168,13 @@ class _Asking:
     ) -> list[Question]:
         criteria = self._criteria
         questions = [
-            latency(ledgers, whole, each, levels, against_control=each in self._biased) for each in criteria.latency
+            latency(ledgers, whole, each, levels, joints=self._joints, against_control=each in self._biased)
+            for each in criteria.latency
         ]
         if criteria.errors.enabled:
             questions.append(means.errors(whole, criteria.errors, levels))
         if criteria.similarity.enabled and whole.tally("similarity").total():
-            questions.append(means.similarity(whole, criteria.similarity, levels))
+            questions.append(similarity(ledgers, whole, levels, texts=self._texts))
         if criteria.judge.enabled and not alone:
             questions.append(means.wins(self._wins or (0, 0, 0), criteria.judge, levels, means.minutes(whole)))
         if criteria.guards.enabled:
@@ -214,10 +223,10 @@ class _Asking:
 
     def _is_biased(self, settings: LatencySettings) -> bool:
         """Whether live against itself on the shadow path is shown to be slower or faster than it should be."""
-        keys, counts = joint(self._control, f"joint.{settings.measure}")
-        if not len(keys):
+        cells = self._joints.of(self._control, f"joint.{settings.measure}")
+        if not cells:
             return False
-        lower, upper = ratio_interval(*views(keys, counts), settings.quantile, self._alpha)
+        lower, upper = ratio_interval(cells, settings.quantile, self._alpha)
         biased = lower > _UNBIASED[1] or upper < _UNBIASED[0]
         if biased:
             self.warnings.append(
@@ -283,6 +292,7 @@ def _warnings(found: Coverage, criteria: CriteriaSettings) -> list[str]:
         )
     if found.stopped > _WORTH_SAYING:
         warnings.append(
-            f"of {found.stopped:.1%} of the exchanges the client left: latency is that of calls whose clients stayed"
+            f"of {found.stopped:.1%} of the exchanges the client left: latency is that of calls whose clients stayed, "
+            "of which live had the quicker ones if it was slowness that made them leave"
         )
     return warnings

@@ -20,14 +20,25 @@ from bench.wire import Connection
 from shadowmesh.catalog.builtin import method_map
 from shadowmesh.config import Config, load
 from shadowmesh.mirror.gate import gate_of
-from shadowmesh.policy.live_gate import FunnelKey, LiveGate
+from shadowmesh.policy.live_gate import Counted, FunnelKey, LiveGate
 
 # What is no policy, and what has a sensible default or is for another kind of target.
 _OTHERS = {
     "name", "version", "enabled", "preset", "methods", "protocol", "output_digest", "content", "content_limit",
-    "stall_after", "targets", "criteria",
+    "stall_after", "targets", "criteria", "tokenizer",
 }  # fmt: skip
-_OTHERS_OF_A_TARGET = {"name", "version", "enabled", "kind", "address", "deadline", "tls", "on_live_cancel", "breaker"}
+_OTHERS_OF_A_TARGET = {
+    "name",
+    "version",
+    "enabled",
+    "kind",
+    "address",
+    "deadline",
+    "tls",
+    "on_live_cancel",
+    "breaker",
+    "translate",
+}
 
 
 @pytest.fixture
@@ -55,7 +66,7 @@ def test_every_policy_is_on(policies_on: Config) -> None:
 
 
 def test_every_call_is_let_through_by_every_policy_and_those_that_are_not_meant_are_not(policies_on: Config) -> None:
-    counted: Counter[FunnelKey] = Counter()
+    counted: Counter[Counted] = Counter()
     gate = LiveGate(policies_on.experiments, lambda key: counted.update([key]))
     places, clock = count(), count()
 

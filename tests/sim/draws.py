@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,16 +16,24 @@ LATENCY_SPREAD = 0.6
 SIMILARITY_SPREAD = 0.05
 
 
-def latencies(random: Random, size: tuple[int, ...], *, ratio: float, correlation: float) -> tuple[Floats, Floats]:
+def latencies(
+    random: Random, size: tuple[int, ...], *, ratio: float, correlation: float, given: Floats | None = None
+) -> tuple[Floats, Floats]:
     """
     Return lognormal durations of live and shadow in seconds; each quantile of the shadow's is ``ratio`` times live's.
 
     Args:
         correlation: of the logarithms within a pair, as long requests are long on both sides.
+        given: the durations of live, where they have been drawn already.
     """
-    live = random.standard_normal(size)
+    live = random.standard_normal(size) if given is None else np.log(given) / LATENCY_SPREAD
     shadow = correlation * live + np.sqrt(1 - correlation**2) * random.standard_normal(size)
     return np.exp(LATENCY_SPREAD * live), ratio * np.exp(LATENCY_SPREAD * shadow)
+
+
+def quantile(share: float) -> float:
+    """Return a quantile of live's durations, in seconds."""
+    return float(np.exp(LATENCY_SPREAD * NormalDist().inv_cdf(share)))
 
 
 def similarities(random: Random, size: tuple[int, ...], *, mean: float, spread: float = SIMILARITY_SPREAD) -> Floats:

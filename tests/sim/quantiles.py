@@ -10,9 +10,10 @@ from sim.worlds import World
 
 from shadowmesh.evidence import Side
 from shadowmesh.verdict import bins
+from shadowmesh.verdict.cells import Cells, views
 from shadowmesh.verdict.facts import PairColumns, State
 from shadowmesh.verdict.ledger import Ledger
-from shadowmesh.verdict.quantile import QuantileTest, views
+from shadowmesh.verdict.quantile import QuantileTest
 
 _QUANTILE = 0.95
 
@@ -46,7 +47,7 @@ def shown_at(
 
 
 def _test(ledger: Ledger, side: Side, alpha: float) -> QuantileTest:
-    below, above = views(*ledger.tally("joint.duration").items())
+    below, above = views([Cells(*ledger.tally("joint.duration").items())])
     return QuantileTest(below if side == -1 else above, _QUANTILE, alpha=alpha)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sim.draws import difference_shares, down_at, failing_per_minute, latencies, outcomes, similarities
+from sim.draws import difference_shares, down_at, failing_per_minute, latencies, outcomes, quantile, similarities
 from sim.worlds import World
 
 from shadowmesh.verdict.facts import State
@@ -60,11 +60,43 @@ def test_a_world_loses_its_slowest_shadows_and_no_others() -> None:
 
 
 def test_a_world_may_fail_its_shortest_calls_instead() -> None:
-    world = World(lost=0.03, lost_as=State.FAILED, lost_shortest=True, shadow_errors=0.0)
+    world = World(lost=0.03, lost_as=State.FAILED, lost_are="shortest", shadow_errors=0.0)
     pairs = world.draw(np.random.default_rng(RANDOM_SEED), 10_000)
     failed = pairs.shadow.state == State.FAILED
     assert np.count_nonzero(failed) == 300
     assert pairs.shadow.duration[failed].max() < pairs.shadow.duration[~failed].min()
+
+
+def test_a_deadline_ends_shadows_that_would_have_taken_longer() -> None:
+    pairs = World(deadline=2.0, shadow_errors=0.0).draw(np.random.default_rng(RANDOM_SEED), 10_000)
+    assert pairs.shadow.duration.max() == 2.0
+    assert ((pairs.shadow.state == State.TIMED_OUT) == (pairs.shadow.duration == 2.0)).all()
+
+
+def test_clients_leave_when_live_is_slow_and_take_what_still_runs_with_them() -> None:
+    plain = World(live_errors=0.0, shadow_errors=0.0).draw(np.random.default_rng(RANDOM_SEED), 10_000)
+    world = World(live_errors=0.0, shadow_errors=0.0, patience=quantile(0.97))
+    pairs = world.draw(np.random.default_rng(RANDOM_SEED), 10_000)
+    left = plain.live.duration > quantile(0.97)
+    assert left.mean() == pytest.approx(0.03, abs=0.005)
+    assert ((pairs.live.state == State.STOPPED) == left).all()
+    assert ((pairs.shadow.state == State.STOPPED) == (left & (plain.shadow.duration > quantile(0.97)))).all()
+    assert (pairs.shadow.duration[~left] == plain.shadow.duration[~left]).all()
+
+
+def test_a_slow_way_is_the_control_s_too_and_a_sixth_may_be_slower_still() -> None:
+    world = World(path=1.3, sixth=1.5, live_errors=0.0)
+    pairs = world.draw(np.random.default_rng(RANDOM_SEED), 600_000)
+    assert pairs.control is not None
+    medians = [float(np.median(leg)) for leg in (pairs.control.duration, pairs.shadow.duration[5::6])]
+    assert medians == pytest.approx([1.3, 1.3 * 1.5], rel=0.01)
+    logs = np.log(np.stack([pairs.live.duration, pairs.control.duration]))
+    assert np.corrcoef(logs)[0, 1] == pytest.approx(0.6, abs=0.01)
+
+
+def test_a_judge_reads_a_share_of_the_pairs_and_prefers_as_often_as_it_should() -> None:
+    said = World(judged=0.3, ties=0.4, won=0.45).judgements(np.random.default_rng(RANDOM_SEED), 400_000)
+    assert np.bincount(said) / 400_000 == pytest.approx([0.3 * 0.6 * 0.45, 0.3 * 0.4, 0.3 * 0.6 * 0.55, 0.7], abs=0.003)
 
 
 def test_a_world_dispatches_evenly_and_fails_in_outages_where_it_should() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import repeat
 
 import numpy as np
-from sim.draws import Floats, Random
+from sim.draws import Floats, Ints, Random
 from sim.looking import first
 from sim.worlds import World
 
@@ -30,6 +32,7 @@ def answered_at(
     unseen: int = 0,
     methods: int = 1,
     criteria: CriteriaSettings = _DEFAULTS,
+    with_control: bool = True,
 ) -> Floats:
     """
     Return the pairs until the verdict is ``answer`` for the first time, whatever it was before.
@@ -38,12 +41,45 @@ def answered_at(
         step: pairs between two looks.
         unseen: pairs before the first look.
         methods: strata that the pairs belong to in turn.
+        with_control: whether the control's legs are looked at, where the world has a control.
     """
     decided = np.empty(runs)
     for run in range(runs):
-        looks = growing(world.draw(random, pairs), step, unseen=unseen, methods=methods)
-        decided[run] = first((size, _judged(ledgers, criteria) is answer) for size, ledgers in looks)
+        drawn, won = world.draw(random, pairs), _won(world, random, pairs)
+        looks = _answers(drawn, won, step, unseen, methods, criteria, with_control=with_control)
+        decided[run] = first((size, judged is answer) for size, judged in looks)
     return decided
+
+
+def _answers(
+    pairs: PairColumns,
+    won: Ints,
+    step: int,
+    unseen: int,
+    methods: int,
+    criteria: CriteriaSettings,
+    *,
+    with_control: bool,
+) -> Iterator[tuple[int, Answer]]:
+    """Yield the pairs at each look, and the answer."""
+    controls: Iterable[dict[str, Ledger] | None] = repeat(None)
+    if with_control and pairs.control is not None:
+        beside = replace(pairs, shadow=pairs.control, control=None, texts=None)
+        controls = (ledgers for _, ledgers in growing(beside, step, unseen=unseen))
+    for (size, ledgers), control in zip(growing(pairs, step, unseen=unseen, methods=methods), controls, strict=False):
+        verdict = judge(
+            _KEY,
+            ledgers,
+            criteria,
+            control=control,
+            now_ns=max(ledger.last_ns for ledger in ledgers.values()),
+            wins=np.bincount(won[:size], minlength=4)[:3].tolist(),
+        )
+        yield size, verdict.answer
+
+
+def _won(world: World, random: Random, pairs: int) -> Ints:
+    return world.judgements(random, pairs) if world.judged else np.empty(0, np.int64)
 
 
 def growing(
@@ -58,7 +94,3 @@ def growing(
             ledger.add(pairs.where(new & (numbers % methods == method)))
         if end >= unseen:
             yield end, ledgers
-
-
-def _judged(ledgers: dict[str, Ledger], criteria: CriteriaSettings) -> Answer:
-    return judge(_KEY, ledgers, criteria, now_ns=max(ledger.last_ns for ledger in ledgers.values())).answer

@@ -9,11 +9,12 @@ import pytest
 from support.verdicts import judgement, key, verdict
 
 from shadowmesh.errors import UnknownNameError
+from shadowmesh.verdict.coverage import SampleRatio
 from shadowmesh.verdict.judgement import Folds, Judgement
 from shadowmesh.verdict.judgement import judgement as judged
 from shadowmesh.verdict.ledger import Ledger
 from shadowmesh.verdict.plan import Plan
-from shadowmesh.verdict.records import Answer, EvidenceKey, Reason
+from shadowmesh.verdict.records import Answer, EvidenceKey, Reason, Result
 from shadowmesh.verdict.settings import CoverageSettings, CriteriaSettings
 
 LENIENT = CriteriaSettings(coverage=CoverageSettings(pairs=1))
@@ -27,6 +28,7 @@ class Book:
         self._attempt = attempt
         self._versions = versions
         self._folds = folds or Folds()
+        self.drawn: dict[EvidenceKey, SampleRatio] = {}
 
     def keys(self) -> list[EvidenceKey]:
         return self._known
@@ -48,6 +50,9 @@ class Book:
 
     def other_versions(self, key: EvidenceKey) -> int:
         return self._versions if key in self._known else 0
+
+    def sampling(self, key: EvidenceKey) -> SampleRatio | None:
+        return self.drawn.get(key)
 
     def folds(self) -> Folds:
         return self._folds
@@ -178,3 +183,12 @@ def test_pairs_that_came_late_and_costs_that_were_left_out_are_said_of_every_ver
     for one in odd.verdicts:
         assert [warning.split(" ")[3] for warning in one.warnings] == ["1,200", "3"]
     assert all(not one.warnings for one in judged(Book(*keys), [plan("candidate", "other")], now_ns=1).verdicts)
+
+
+def test_how_calls_were_drawn_is_asked_of_the_evidence_that_is_judged() -> None:
+    book = Book(key())
+    assert not any(one.name == "sample_ratio" for one in judged(book, now_ns=1).verdicts[0].findings)
+    book.drawn[key()] = SampleRatio(eligible=1000, sampled=200, expected=500.0)
+    (verdict,) = judged(book, now_ns=1).verdicts
+    (finding,) = (one for one in verdict.findings if one.name == "sample_ratio")
+    assert (finding.reason, finding.result) == (Reason.SAMPLE_RATIO, Result.NOT_YET)

@@ -1,4 +1,4 @@
-"""Errors, similarity and preferences: the evidence of arrays is that of the counts, and what is missing never helps."""
+"""Errors and preferences: the evidence of arrays is that of the counts, and what is missing never helps."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.columns import a_batch, drawn, ledger_of
+from support.columns import a_batch, ledger_of
 
-from shadowmesh.evidence import MeanEvidence, Side, mean_interval
-from shadowmesh.verdict import bets, grid, legs, means
+from shadowmesh.evidence import MeanEvidence, Side, log_threshold, mean_interval
+from shadowmesh.verdict import bets, legs, means
 from shadowmesh.verdict.deciding import Levels, Question
-from shadowmesh.verdict.facts import Ints, PairColumns, State
-from shadowmesh.verdict.settings import ErrorSettings, SimilaritySettings
+from shadowmesh.verdict.facts import Floats, Ints, PairColumns, State
+from shadowmesh.verdict.settings import ErrorSettings
 
 LEVELS = Levels(passing=0.05, failing=0.05, min_blocks=0, min_blocks_against=20, pace=1.0)
 STRICT = ErrorSettings(mode="strict")
@@ -39,6 +39,38 @@ def test_the_interval_of_arrays_is_the_interval(counts: Ints) -> None:
     values = np.array([-1.0, 0.0, 1.0])
     found = bets.interval(values, counts, counts, alpha=0.05)
     assert found == pytest.approx(mean_interval(values.tolist(), counts.tolist(), alpha=0.05), abs=1e-5)
+
+
+@given(COUNTS, st.sampled_from([(-1.0, 0.0, 1.0), (0.0, 0.5, 1.0), (0.0, 0.001, 1.0)]))
+@settings(max_examples=200)
+def test_the_ends_of_the_interval_are_those_that_halving_finds(counts: Ints, values: tuple[float, ...]) -> None:
+    found = bets.interval(np.array(values), counts, counts[::-1], alpha=0.05)
+    assert found == (halved(np.array(values), counts, 1), halved(np.array(values), counts[::-1], -1))
+
+
+@pytest.mark.parametrize("mean", [0.02, 0.5, 0.97, 0.9999])
+@pytest.mark.parametrize("pairs", [1, 7, 300, 100_000])
+def test_they_are_found_for_many_values_too(mean: float, pairs: int) -> None:
+    values = np.arange(1001) / 1000
+    drawn = np.random.default_rng(pairs).beta(300 * mean, 300 * (1 - mean), pairs)
+    counts = np.bincount(np.rint(drawn * 1000).astype(np.int64), minlength=1001)
+    found = bets.interval(values, counts, counts, alpha=0.05)
+    assert found == (halved(values, counts, 1), halved(values, counts, -1))
+
+
+def halved(values: Floats, counts: Ints, side: Side) -> float:
+    """Return an end of the interval as a bisection finds it, in so many steps as there are powers of 2 in it."""
+    outer, inner = (float(values[0]), float(values[-1]))[::side]
+    threshold = log_threshold(0.025)
+    if bets.evidence(values, counts, outer + side * 1e-9, side=side).log < threshold:
+        return outer
+    for _ in range(18):
+        middle = (outer + inner) / 2
+        if bets.evidence(values, counts, middle, side=side).log >= threshold:
+            outer = middle
+        else:
+            inner = middle
+    return outer
 
 
 @given(COUNTS)
@@ -71,48 +103,7 @@ def test_a_finished_shadow_that_times_out_instead_never_passes_sooner(
     hit = (np.random.default_rng(seed).random(len(columns)) < 0.5) & (columns.shadow.state == State.OK)
     state = np.where(hit, State.TIMED_OUT, columns.shadow.state).astype(np.uint8)
     worse = replace(columns, shadow=replace(columns.shadow, state=state))
-    settings = ErrorSettings(margin=margin)
-    before, after = errors_of(columns, settings), errors_of(worse, settings)
+    allowed = ErrorSettings(margin=margin)
+    before, after = errors_of(columns, allowed), errors_of(worse, allowed)
     assert after.passing.log <= before.passing.log + 1e-9
     assert after.failing.log >= before.failing.log - 1e-9
-
-
-@given(st.floats(0, 1), st.floats(0, 1))
-def test_a_similarity_lies_between_its_step_and_the_one_above(one: float, other: float) -> None:
-    steps = grid.steps(np.array([one, other]))
-    for share, step in zip((one, other), steps, strict=True):
-        assert step / grid.STEPS <= share + 1e-9
-        assert share <= grid.above(np.array([step]))[0] / grid.STEPS + 1e-9
-
-
-def test_a_perfect_similarity_is_perfect() -> None:
-    columns = drawn(2000, similarity=0.9)
-    assert columns.texts is not None
-    columns.texts.similarity[:] = 1.0
-    question = means.similarity(ledger_of(columns), SimilaritySettings(mode="absolute"), LEVELS)
-    assert question.estimate == 1.0
-    assert question.interval is not None
-    assert question.interval[1] == 1.0
-
-
-@pytest.mark.parametrize(
-    ("similarity", "passes", "fails"), [(0.7, True, False), (0.665, False, False), (0.6, False, True)]
-)
-def test_similarity_is_held_against_its_share_of_the_floor(similarity: float, passes: bool, fails: bool) -> None:
-    ledger = ledger_of(drawn(5000, similarity=similarity, floor=0.7))
-    question = means.similarity(ledger, SimilaritySettings(), LEVELS)
-    assert (question.passing.log > 3) is passes
-    assert (question.failing.log > 3) is fails
-    assert question.interval is not None
-    assert question.interval[0] < similarity < question.interval[1]
-
-
-def test_the_mean_of_outputs_varies_between_minutes_as_they_do() -> None:
-    columns = drawn(12_000, similarity=0.7, floor=0.7)
-    assert columns.texts is not None
-    even = means.similarity(ledger_of(columns), SimilaritySettings(), LEVELS)
-    minute = columns.dispatched_ns // 60_000_000_000
-    columns.texts.similarity[minute % 7 == 0] = 0.4
-    uneven = means.similarity(ledger_of(columns), SimilaritySettings(), LEVELS)
-    assert even.factor < 2
-    assert uneven.factor > 10

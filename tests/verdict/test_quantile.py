@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import inf, log
+from math import exp, inf, log
 
 import numpy as np
 import pytest
@@ -13,14 +13,15 @@ from support.columns import a_batch, drawn, ledger_of, scaled
 
 from shadowmesh.evidence import MeanEvidence, Side, log_threshold
 from shadowmesh.verdict import bins
+from shadowmesh.verdict.cells import Cells, View, views
 from shadowmesh.verdict.facts import Ints, LegColumns, PairColumns, State
-from shadowmesh.verdict.quantile import Cells, QuantileTest, View, ratio, views
+from shadowmesh.verdict.quantile import QuantileTest, ratio
 
 SHIFT = 20
 
 
 def views_of(columns: PairColumns) -> tuple[View, View]:
-    return views(*ledger_of(columns).tally("joint.duration").items())
+    return views([Cells(*ledger_of(columns).tally("joint.duration").items())])
 
 
 def evidence_for(columns: PairColumns, shift: int = SHIFT) -> float:
@@ -63,7 +64,8 @@ def test_the_evidence_is_that_of_the_definition(seed: int) -> None:
     live, shadow = 1000 + random.integers(0, 30, pairs), 1000 + random.integers(0, 60, pairs)
     unknown = random.random(pairs)
     live[unknown < 0.02], shadow[unknown > 0.98] = (0, bins.TOP) if side == -1 else (bins.TOP, 0)
-    view = View(side=side, live=live, shadow=shadow, counts=np.ones(pairs, np.int64))
+    codes = [np.where((leg > 0) & (leg < bins.TOP), leg - 1, bins.LOST) for leg in (live, shadow)]
+    view = View(side, [Cells(codes[0] * bins.CODES + codes[1], np.ones(pairs, np.int64))], answered=False)
     shift = int(random.integers(-10, 40))
     found = QuantileTest(view, quantile, alpha=0.05).evidence(shift).log
     assert found == pytest.approx(by_definition(side, live, shadow, quantile, shift, 0.05), abs=1e-9)
@@ -81,6 +83,29 @@ def test_the_interval_holds_the_truth_and_ends_where_the_test_begins_to_reject()
     edge = round(log(below.bound()) / bins.LOG_GAMMA)
     assert below.shown(edge)
     assert not below.shown(edge - 1)
+
+
+@pytest.mark.parametrize("ratio", [0.2, 0.97, 1.3, 8.0])
+@pytest.mark.parametrize("pairs", [60, 400, 6000])
+def test_the_ends_of_the_interval_are_those_that_asking_at_every_shift_finds(ratio: float, pairs: int) -> None:
+    for view in views_of(drawn(pairs, ratio=ratio, live_errors=0.02, shadow_errors=0.02)):
+        test = QuantileTest(view, 0.95, alpha=0.025)
+        shown = [shift for shift in range(-bins.BINS, bins.BINS + 1) if test.shown(shift)]
+        if view.side == -1:
+            assert test.bound() == (exp(min(shown) * bins.LOG_GAMMA) if shown else inf)
+        else:
+            assert test.bound() == (exp(max(shown) * bins.LOG_GAMMA) if shown else 0.0)
+
+
+@pytest.mark.parametrize("alpha", [0.001, 0.05, 0.3])
+@pytest.mark.parametrize("pairs", [30, 5000])
+def test_a_test_at_a_greater_alpha_counts_no_less_for_being_derived(pairs: int, alpha: float) -> None:
+    for view in views_of(drawn(pairs, live_errors=0.02, shadow_errors=0.02)):
+        derived, own = QuantileTest(view, 0.95, alpha=0.001).at(alpha), QuantileTest(view, 0.95, alpha=alpha)
+        for shift in (-30, 0, SHIFT, 60):
+            assert derived.evidence(shift) == own.evidence(shift)
+            assert derived.evidence(shift, place=1000) == own.evidence(shift, place=1000)
+        assert derived.bound() == own.bound()
 
 
 @pytest.mark.parametrize("live", [0.1, 0.9])
@@ -104,7 +129,7 @@ def test_few_pairs_bound_nothing() -> None:
 
 
 def test_no_pairs_show_nothing() -> None:
-    slow, _ = views(np.empty(0, np.int64), np.empty(0, np.int64))
+    slow, _ = views([Cells(np.empty(0, np.int64), np.empty(0, np.int64))])
     assert QuantileTest(slow, 0.95, alpha=0.05).evidence(SHIFT) == (0.0, 0.0)
     assert ratio(slow, 0.95) is None
 
@@ -118,10 +143,28 @@ def test_a_live_quantile_that_is_not_known_shows_nothing_at_any_ratio(state: Sta
 
 @given(a_batch())
 def test_no_view_leaves_what_is_known(columns: PairColumns) -> None:
-    cells = Cells.of(*ledger_of(columns).tally("joint.duration").items())
-    slow, fast = cells.view(-1), cells.view(1)
-    assert (slow.live <= fast.live).all()
-    assert (slow.shadow >= fast.shadow).all()
+    cells = [Cells(*ledger_of(columns).tally("joint.duration").items())]
+    slow, fast = View(-1, cells, answered=False), View(1, cells, answered=False)
+    assert (np.cumsum(slow.lives) >= np.cumsum(fast.lives)).all()
+    assert (np.cumsum(slow.shadows) <= np.cumsum(fast.shadows)).all()
+
+
+@given(st.lists(a_batch(), min_size=1, max_size=4), st.integers(-1, bins.TOP))
+def test_cells_of_several_ledgers_are_read_as_those_of_one(batches: list[PairColumns], place: int) -> None:
+    parts = [Cells(*ledger_of(each).tally("joint.duration").items()) for each in batches]
+    whole = [Cells(*ledger_of(*batches).tally("joint.duration").items())]
+    for one, other in zip(views(parts), views(whole), strict=True):
+        assert (one.pairs, one.lives.tolist(), one.shadows.tolist()) == (
+            other.pairs, other.lives.tolist(), other.shadows.tolist(),
+        )  # fmt: skip
+        assert sorted(_listed(one, place)) == sorted(_listed(other, place))
+
+
+def _listed(view: View, place: int) -> list[tuple[int, int]]:
+    live, shadow, counts = view.beyond(place)
+    assert (live > place).all()
+    cells = zip(live.tolist(), shadow.tolist(), counts.tolist(), strict=True)
+    return [(one, other) for one, other, count in cells for _ in range(int(count))]
 
 
 @given(a_batch())

@@ -171,6 +171,18 @@ def test_a_slow_shadow_path_is_taken_out_by_judging_against_the_control() -> Non
     assert "control_bias" in verdict.warnings[0]
 
 
+def test_what_is_held_against_the_control_says_how_long_it_still_takes() -> None:
+    columns = drawn(2000, ratio=1.65, control_ratio=1.5, live_errors=0, shadow_errors=0)
+    assert columns.control is not None
+    control = {"/s/Generate": ledger_of(replace(columns, shadow=columns.control, control=None))}
+    latency = found(judged(columns, control=control), "latency.duration.p95")
+    assert (latency.mode, latency.result, latency.reason) == ("control", Result.NOT_YET, Reason.MORE_PAIRS)
+    assert latency.eta_pairs
+    without = found(judged(replace(columns, control=None), control=control), "latency.duration.p95")
+    assert (without.mode, without.result, without.reason) == ("control", Result.NOT_YET, Reason.CONTROL_BIAS)
+    assert "no exchange was answered by the control" in without.detail
+
+
 def test_a_control_that_shows_no_bias_changes_nothing() -> None:
     columns = drawn(12_000, control_ratio=1.0)
     assert columns.control is not None
@@ -241,10 +253,10 @@ def test_legs_that_stopped_with_their_client_are_equal_and_show_nothing_wrong() 
 
 
 def test_a_shifted_sampling_rate_keeps_it_open() -> None:
-    verdict = judged(drawn(12_000), sampling=SampleRatio(eligible=100_000, sampled=12_000, rate=0.1))
+    verdict = judged(drawn(12_000), sampling=SampleRatio(eligible=100_000, sampled=12_000, expected=10_000.0))
     assert verdict.answer is Answer.NOT_YET
     assert found(verdict, "sample_ratio").reason is Reason.SAMPLE_RATIO
-    kept = judged(drawn(12_000), sampling=SampleRatio(eligible=120_000, sampled=12_050, rate=0.1))
+    kept = judged(drawn(12_000), sampling=SampleRatio(eligible=120_000, sampled=12_050, expected=12_000.0))
     assert kept.answer is Answer.GO
 
 
@@ -368,10 +380,10 @@ def test_any_number_of_attempts_leaves_some_alpha() -> None:
 @pytest.mark.parametrize(
     ("counts", "differs"),
     [
-        (SampleRatio(eligible=0, sampled=0, rate=0.1), False),
-        (SampleRatio(eligible=1000, sampled=1000, rate=1.0), False),
-        (SampleRatio(eligible=1000, sampled=999, rate=1.0), True),
-        (SampleRatio(eligible=10, sampled=1000, rate=0.1), True),
+        (SampleRatio(eligible=0, sampled=0, expected=0.0), False),
+        (SampleRatio(eligible=1000, sampled=1000, expected=1000.0), False),
+        (SampleRatio(eligible=1000, sampled=999, expected=1000.0), True),
+        (SampleRatio(eligible=10, sampled=1000, expected=1.0), True),
     ],
 )
 def test_the_sampling_rate_is_asked_at_its_ends_too(counts: SampleRatio, differs: bool) -> None:
