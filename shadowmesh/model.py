@@ -11,6 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+SESSION_BUCKETS = 256
+"""Into so many buckets the sessions of an experiment fall."""
+
 Metadata = tuple[tuple[str, str | bytes], ...]
 """gRPC metadata as it arrived: order and duplicates kept, ``-bin`` values as bytes."""
 
@@ -87,8 +90,11 @@ class Leg:
 
     ``target`` and ``target_kind`` are empty on a live leg, which instead names the ``expected_targets``: every
     target whose shadow leg (shed ones included) belongs to the same exchange. ``leg_count`` is one more than
-    their number. ``status`` is the gRPC status name, ``None`` when nobody can know it. ``stall_count`` counts the gaps
-    of a stream that are longer than the experiment's ``stall_after``; it is ``None`` where there is no stream.
+    their number. ``drop_detail`` says more of a ``drop_reason``, in names of fields. ``status`` is the gRPC status
+    name, ``None`` when nobody can know it. ``stall_count`` counts the gaps of a stream that are longer than the
+    experiment's ``stall_after``; it is ``None`` where there is no stream.
+    ``session`` (of a live leg) is the bucket of whatever the exchange belongs to: a user, a conversation, a trace. All
+    of one session share it, and some of other sessions do; ``None`` where nobody knows.
     """
 
     experiment: str
@@ -110,6 +116,7 @@ class Leg:
     status: str | None = None
     decision: str = ""
     drop_reason: str | None = None
+    drop_detail: str | None = None
     streaming: bool = False
     message_count: int = 0
     complete: bool = True
@@ -121,6 +128,7 @@ class Leg:
     deadline: float | None = None
     attempt: int = 1
     exchange_index: int | None = None
+    session: int | None = None
     concurrency: float | None = None
     server_address: str | None = None
     server_port: int | None = None

@@ -66,6 +66,7 @@ class DropReason(StrEnum):
     REMOVED = "removed"
     UNSAFE = "unsafe"
     UNREADABLE = "unreadable"
+    UNTRANSLATABLE = "untranslatable"
     BUDGET = "budget"
     TIME_BOX = "time_box"
 
@@ -85,6 +86,17 @@ class LossReason(StrEnum):
     RECORDING = "recording"
     EXPORT = "export"
     WORKER = "worker"
+
+
+class AbortResult(StrEnum):
+    """What became of a shadow whose client has had its call ended by id: who ended it."""
+
+    ASKED = "asked"
+    """Its server was asked to."""
+    STOPPED = "stopped"
+    """We did: its server knew nothing of it yet, or has no such method."""
+    FAILED = "failed"
+    """We did, because its server did not do as it was asked."""
 
 
 class BudgetLimit(StrEnum):
@@ -117,6 +129,15 @@ class ReloadResult(StrEnum):
 
     APPLIED = "applied"
     REFUSED = "refused"
+
+
+class CaptureResult(StrEnum):
+    """What became of a live call that was to be captured to a file."""
+
+    WRITTEN = "written"
+    INCOMPLETE = "incomplete"
+    SHED = "shed"
+    FAILED = "failed"
 
 
 class HarmFigure(StrEnum):
@@ -309,10 +330,12 @@ CONFIG_DIGEST = "shadowmesh.config.digest"
 SAMPLING_PROBABILITY = "shadowmesh.sampling.probability"
 MIRROR_DECISION = "shadowmesh.mirror.decision"
 MIRROR_DROP_REASON = "shadowmesh.mirror.drop_reason"
+MIRROR_DROP_DETAIL = "shadowmesh.mirror.drop_detail"
 MIRROR_QUEUE_TIME = "shadowmesh.mirror.queue_time"
 MIRROR_LOSS_REASON = "shadowmesh.mirror.loss_reason"
 MIRROR_BUDGET_LIMIT = "shadowmesh.mirror.budget.limit"
 MIRROR_RELOAD_RESULT = "shadowmesh.mirror.config.reload_result"
+MIRROR_ABORT_RESULT = "shadowmesh.mirror.abort.result"
 MIRROR_HARM_REASON = "shadowmesh.mirror.harm.reason"
 STREAM_MESSAGE_COUNT = "shadowmesh.stream.message_count"
 STREAM_COMPLETE = "shadowmesh.stream.complete"
@@ -323,6 +346,8 @@ STREAM_CHUNK_GAP_P95 = "shadowmesh.stream.chunk_gap.p95"
 STREAM_CHUNK_GAP_MAX = "shadowmesh.stream.chunk_gap.max"
 USAGE_SOURCE = "shadowmesh.usage.source"
 EXCHANGE_INDEX = "shadowmesh.exchange.index"
+# One of 256, by a keyed hash of who or what the call belongs to: enough to see that calls of one kind come together.
+SESSION_BUCKET = "shadowmesh.session.bucket"
 CALL_ATTEMPT = "shadowmesh.call.attempt"
 CALL_DEADLINE = "shadowmesh.call.deadline"
 CALL_END = "shadowmesh.call.end"
@@ -381,6 +406,7 @@ METRIC_PAIRING_SPLITS = "shadowmesh.pairing.splits"
 METRIC_JOURNAL_SIZE = "shadowmesh.journal.size"
 METRIC_STORE_WAITING = "shadowmesh.store.waiting"
 METRIC_STORE_REFUSED = "shadowmesh.store.refused"
+METRIC_STORE_LATE_TEXTS = "shadowmesh.store.late_texts"
 METRIC_RECEIVER_SET_ASIDE = "shadowmesh.receiver.set_aside"
 METRIC_VERDICT_STATE = "shadowmesh.verdict.state"
 METRIC_FINDING_STATE = "shadowmesh.verdict.finding.state"
@@ -399,21 +425,28 @@ METRIC_MIRROR_REQUESTS = "shadowmesh.mirror.requests"
 METRIC_MIRROR_ACTIVE = "shadowmesh.mirror.active"
 METRIC_MIRROR_QUEUE_SIZE = "shadowmesh.mirror.queue.size"
 METRIC_MIRROR_LOST = "shadowmesh.mirror.lost"
+METRIC_MIRROR_ABORTS = "shadowmesh.mirror.aborts"
 METRIC_MIRROR_BREAKER_STATE = "shadowmesh.mirror.breaker.state"
 METRIC_MIRROR_CONFIG_RELOADS = "shadowmesh.mirror.config.reloads"
 METRIC_MIRROR_BUDGET_REMAINING = "shadowmesh.mirror.budget.remaining"
 METRIC_MIRROR_BUDGET_TOKENS = "shadowmesh.mirror.budget.tokens"
 METRIC_MIRROR_TIME_BOX_PAIRS = "shadowmesh.mirror.time_box.pairs"
 METRIC_MIRROR_HARM_STOPS = "shadowmesh.mirror.harm.stops"
+METRIC_CAPTURE_CALLS = "shadowmesh.capture.calls"
 # With few sampling keys behind most calls, or many calls without one, the share that is mirrored is not the rate.
 METRIC_MIRROR_SAMPLING_TOP_KEY_SHARE = "shadowmesh.mirror.sampling.top_key_share"
 METRIC_MIRROR_SAMPLING_MISSING_KEYS = "shadowmesh.mirror.sampling.missing_keys"
+# Of calls that are drawn one by one. A receiver takes the three together, as of one moment.
+METRIC_MIRROR_SAMPLING_ELIGIBLE = "shadowmesh.mirror.sampling.eligible"
+METRIC_MIRROR_SAMPLING_SAMPLED = "shadowmesh.mirror.sampling.sampled"
+METRIC_MIRROR_SAMPLING_EXPECTED = "shadowmesh.mirror.sampling.expected"
 
 # The pair.*.delta and pair.*.ratio histograms share their names with the compare span's attributes.
 
 DELTA_DIRECTION = "shadowmesh.delta.direction"
 CHECK_NAME = "shadowmesh.check.name"
 CHECK_RESULT = "shadowmesh.check.result"
+CAPTURE_RESULT = "shadowmesh.capture.result"
 SPAN_OUTCOME = "shadowmesh.span.outcome"
 VERDICT_ANSWER = "shadowmesh.verdict.answer"
 FINDING_NAME = "shadowmesh.finding.name"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -11,23 +10,22 @@ import typer
 from pydantic import ValidationError
 
 from shadowmesh import config as configuration
+from shadowmesh.catalog.catalog import Catalog
 from shadowmesh.cli.proxy import announcement, signalled, with_options
 from shadowmesh.config import Config
 from shadowmesh.errors import ConfigError, StartError
-from shadowmesh.mirror.capture_files import CaptureFiles, CaptureSettings
-from shadowmesh.mirror.capturing import Capture
+from shadowmesh.mirror.capture_settings import CaptureSettings
+from shadowmesh.names import CaptureResult
 from shadowmesh.proxy.settings import ProxySettings
 from shadowmesh.telemetry.providers import sdk_disabled
 
-_TIDY_SECONDS = 60.0
-_NOWHERE = "unix:capture"
-"""Nobody connects there: calls go to files."""
-
 
 def capture(
-    to: Annotated[Path, typer.Option(metavar="DIR", help="Where to write; made with access for you alone.")],
+    to: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where to write; made with access for you alone.")
+    ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", "-c", metavar="FILE", help="Its proxy and mirror sections.")
+        Path | None, typer.Option("--config", "-c", metavar="FILE", help="Its proxy and capture sections.")
     ] = None,
     listen: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Instead of proxy.listen.")] = None,
     live: Annotated[
@@ -36,7 +34,7 @@ def capture(
     method: Annotated[
         list[str] | None, typer.Option(metavar="PATTERN", help="Methods to capture; by default all. May be repeated.")
     ] = None,
-    rate: Annotated[float, typer.Option(min=0, max=1, help="The share of calls to capture.")] = 1.0,
+    rate: Annotated[float | None, typer.Option(min=0, max=1, help="The share of calls to capture (1).")] = None,
     metadata: Annotated[
         list[str] | None, typer.Option(metavar="KEY", help="Metadata to write; by default none. May be repeated.")
     ] = None,
@@ -55,68 +53,54 @@ def capture(
     proxy = with_options(loaded.proxy, {"listen": listen}, live)
     if proxy.live is None:
         raise ConfigError("no server to forward to: say --live, or set it", source=str(config or ""), key="proxy.live")
-    kept = {"metadata": metadata, "file_bytes": file_bytes, "max_bytes": max_bytes, "max_age": max_age}
+    given = {
+        "to": None if to is None else str(to), "methods": method, "rate": rate, "metadata": metadata,
+        "file_bytes": file_bytes, "max_bytes": max_bytes, "max_age": max_age,
+    }  # fmt: skip
+    settings = _settings(loaded.capture, {name: value for name, value in given.items() if value is not None})
+    if sdk_disabled():
+        raise StartError("OTEL_SDK_DISABLED is true: nothing is mirrored, and so nothing captured")
+    asyncio.run(_serve(proxy, settings, loaded.catalog))
+
+
+def _settings(configured: CaptureSettings | None, given: dict[str, object]) -> CaptureSettings:
+    """Return what the command line says, and for the rest what the configuration does."""
+    values = {} if configured is None else configured.model_dump()
+    if not {**values, **given}.get("to"):
+        raise typer.BadParameter("no directory to write to: say --to, or set capture.to")
     try:
-        settings = CaptureSettings.model_validate(
-            {"to": str(to), **{name: value for name, value in kept.items() if value is not None}}
-        )
-        captured = _captured(loaded, settings, method or ["*"], rate)
+        return CaptureSettings.model_validate({**values, **given})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise typer.BadParameter(str(first["msg"]).removeprefix("Value error, ")) from error
-    if sdk_disabled():
-        raise StartError("OTEL_SDK_DISABLED is true: nothing is mirrored, and so nothing captured")
-    asyncio.run(_serve(proxy, captured, CaptureFiles(settings, wall=time.time)))
 
 
-def _captured(loaded: Config, settings: CaptureSettings, methods: list[str], rate: float) -> Config:
-    """Return the configuration of a mesh that takes every call in: its one target is a file."""
-    target = {
-        "name": "file",
-        "address": _NOWHERE,
-        "rate": rate,
-        "max_in_flight": 100_000,
-        "metadata": settings.metadata,
-    }
-    return Config.model_validate(
-        {
-            "experiments": [{"name": "capture", "methods": methods, "protocol": "raw", "targets": [target]}],
-            # Nothing is called, so there is nothing to guard live calls from but the copying itself.
-            "mirror": loaded.mirror.model_dump() | {"harm_guard": {"enabled": False}},
-        }
-    )
-
-
-async def _serve(settings: ProxySettings, captured: Config, files: CaptureFiles) -> None:
-    from shadowmesh.build import Mesh
+async def _serve(proxy: ProxySettings, settings: CaptureSettings, catalog: Catalog) -> None:
+    from shadowmesh.interceptor.aio import AioInterceptor
+    from shadowmesh.mirror.capture import Capture
+    from shadowmesh.proxy.arity import shapes_of_protocols
     from shadowmesh.proxy.server import Proxy
+    from shadowmesh.telemetry.faults import Faults
 
     stop = signalled()
-    capture = Capture(files)
-    mesh = Mesh(captured, make_carrier=capture.carrier)
-    running = Proxy(settings, interceptors=[mesh.aio_interceptor()])
+    capture = Capture(settings, faults=Faults())
+    shapes = shapes_of_protocols(catalog.given)
+    running = Proxy(proxy, interceptors=[AioInterceptor(capture.live)], described=shapes)
     try:
         await running.start()
-        mesh.start()
-        typer.echo(announcement(settings, running.port))
-        typer.echo(_warning(files.settings), err=True)
-        await _until(stop, capture)
-        await running.drain(settings.grace)
+        # At once, because what is too old is deleted from then on.
+        capture.live.start()
+        typer.echo(announcement(proxy, running.port))
+        typer.echo(_warning(settings), err=True)
+        await stop.wait()
+        await running.drain(proxy.grace)
     finally:
         await running.close()
-        await mesh.aclose()
-        files.close()
-    lost = sum(capture.faults.totals().values())
-    typer.echo(f"{capture.written} calls written to {files.settings.to}" + (f", {lost} not" if lost else ""))
-
-
-async def _until(stop: asyncio.Event, capture: Capture) -> None:
-    while not stop.is_set():
-        try:
-            async with asyncio.timeout(_TIDY_SECONDS):
-                await stop.wait()
-        except TimeoutError:
-            await asyncio.to_thread(capture.tidy)
+        await capture.drain(0.0)
+    totals = capture.totals()
+    written = sum(totals.get((result.value, ""), 0) for result in (CaptureResult.WRITTEN, CaptureResult.INCOMPLETE))
+    lost = sum(totals.values()) - written
+    typer.echo(f"{written} calls written to {settings.to}" + (f", {lost} not" if lost else ""))
 
 
 def _warning(settings: CaptureSettings) -> str:

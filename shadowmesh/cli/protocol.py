@@ -15,6 +15,7 @@ from shadowmesh import config as configuration
 from shadowmesh.catalog.builtin import builtin
 from shadowmesh.catalog.configured import ProtocolSettings, read_protocol
 from shadowmesh.errors import ConfigError, DecodeError, ProtocolMapError
+from shadowmesh.mirror.credentials import connect
 from shadowmesh.protocols.protocol_map import MethodMap
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def list_protocols(
 
 @protocol.command()
 def check(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="The protocol map, or the name of a built-in one.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The protocol map, or the name of a known protocol.")],
     sample: Annotated[
         Path, typer.Option(metavar="CAPTURE", help="A file or directory that shadowmesh capture has written.")
     ],
@@ -57,6 +58,9 @@ def check(
     reflection: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Likewise: a server with reflection, asked in the clear.")
     ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", metavar="FILE", help="Whose protocols are known by name too.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> int:
     """
@@ -67,7 +71,9 @@ def check(
     from shadowmesh.mirror.capture_files import read_calls
     from shadowmesh.report import protocol_check
 
-    name, maps = _maps(file, {"descriptors": descriptors, "module": module, "reflection": reflection})
+    known = (builtin() if config is None else configuration.load(config).catalog).protocols
+    described = {"descriptors": descriptors, "module": module, "reflection": reflection}
+    name, maps = (file, known[file]) if file in known and not Path(file).exists() else _maps(file, described)
     try:
         found = protocol_check.check(name, maps, read_calls(sample))
     except DecodeError as error:
@@ -81,11 +87,8 @@ def check(
 
 
 def _maps(file: str, described: dict[str, str | None]) -> tuple[str, Mapping[str, MethodMap]]:
-    known = builtin().protocols
-    if file in known and not Path(file).exists():
-        return file, known[file]
     try:
-        given = read_protocol(ProtocolSettings.model_validate({"file": file, **described}))
+        given = read_protocol(ProtocolSettings.model_validate({"file": file, **described}), connect)
         return given.protocol, given.bound()
     except ValidationError as error:
         raise typer.BadParameter(str(error.errors()[0]["msg"]).removeprefix("Value error, ")) from error

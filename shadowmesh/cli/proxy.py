@@ -13,6 +13,8 @@ import typer
 from pydantic import ValidationError
 
 from shadowmesh import config as configuration
+from shadowmesh.catalog.catalog import Catalog
+from shadowmesh.config import Config
 from shadowmesh.errors import ConfigError
 from shadowmesh.proxy.settings import ProxySettings
 
@@ -36,14 +38,14 @@ def proxy(
 
     Without a configuration nothing is mirrored. SIGTERM drains: calls in flight get proxy.grace seconds.
     """
-    settings = ProxySettings() if config is None else configuration.load(config).proxy
-    settings = with_options(settings, {"listen": listen, "workers": workers}, live)
+    loaded = Config() if config is None else configuration.load(config)
+    settings = with_options(loaded.proxy, {"listen": listen, "workers": workers}, live)
     if settings.live is None:
         raise ConfigError("no server to forward to: say --live, or set it", source=str(config or ""), key="proxy.live")
     if settings.workers > 1 and not worker:
         asyncio.run(_supervise(config, settings))
     else:
-        asyncio.run(_serve(config, settings, worker=worker))
+        asyncio.run(_serve(config, settings, loaded.catalog, worker=worker))
 
 
 def with_options(settings: ProxySettings, changes: dict[str, object], live: str | None) -> ProxySettings:
@@ -62,8 +64,9 @@ def with_options(settings: ProxySettings, changes: dict[str, object], live: str 
         raise typer.BadParameter(str(first["msg"]).removeprefix("Value error, "), param_hint=option) from error
 
 
-async def _serve(config: Path | None, settings: ProxySettings, *, worker: bool) -> None:
+async def _serve(config: Path | None, settings: ProxySettings, catalog: Catalog, *, worker: bool) -> None:
     from shadowmesh.build import Mesh
+    from shadowmesh.proxy.arity import shapes_of_protocols
     from shadowmesh.proxy.server import Proxy
     from shadowmesh.proxy.workers import READY
 
@@ -71,7 +74,12 @@ async def _serve(config: Path | None, settings: ProxySettings, *, worker: bool) 
     if worker:
         _stop_with_input(stop)
     mesh = None if config is None else Mesh.from_file(config, processes=settings.workers)
-    running = Proxy(settings, interceptors=[] if mesh is None else [mesh.aio_interceptor()], shared=worker)
+    running = Proxy(
+        settings,
+        interceptors=[] if mesh is None else [mesh.aio_interceptor()],
+        described=shapes_of_protocols(catalog.given),
+        shared=worker,
+    )
     try:
         await running.start()
         if mesh is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from shadowmesh.errors import DecodeError
@@ -31,6 +32,31 @@ class Snapshot(NamedTuple):
     number: int
     applied: int
     counted: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Reached:
+    """
+    How far a processor has come.
+
+    Attributes:
+        number, applied: as those of a snapshot.
+        behind: the position behind the last record that was taken in. A replay may begin there, because it is where a
+            record does: from within one it would see damage.
+    """
+
+    number: int = 0
+    applied: int = -1
+    behind: int = 0
+
+    def record(self, position: int, end: int) -> None:
+        """Note that the record from ``position`` up to ``end`` was taken in."""
+        self.applied = max(self.applied, position)
+        self.behind = max(self.behind, end)
+
+    def snapshot(self, counted: dict[str, Any]) -> Snapshot:
+        """Return this moment."""
+        return Snapshot(self.number, self.applied, counted)
 
 
 def to_bytes(snapshot: Snapshot) -> bytes:

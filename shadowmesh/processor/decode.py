@@ -1,5 +1,5 @@
 """
-OTLP bytes become legs, and the interceptors' own counters become points of the funnel.
+OTLP bytes become legs, and the interceptors' own counters become points of the funnel and of how calls were drawn.
 
 A span is a leg when it has a role and a pair id; every other span is ignored. A span that says it is a leg
 and cannot be one is rejected, alone: its neighbours count. Figures no backend can have meant, such as -1
@@ -25,12 +25,18 @@ from shadowmesh.processor.decode_aliases import end_of, resolve
 from shadowmesh.processor.decode_attributes import COST, FIELDS, GAPS, LEG, MOST_TEXT, NOTHING, Attributes
 from shadowmesh.processor.decode_records import Maker
 from shadowmesh.processor.funnel import FunnelPoint, FunnelSeries
+from shadowmesh.processor.sampling import Figure, SamplingPoint, SamplingSeries
 
 # Eight times what SDKs let a span have.
 _MOST_ATTRIBUTES = 1024
 # In the year 2262, where an int64 ends.
 _LATEST_NS = 1 << 63
 _ROLES = frozenset(names.Role)
+_FIGURES = {
+    names.METRIC_MIRROR_SAMPLING_ELIGIBLE: Figure.ELIGIBLE,
+    names.METRIC_MIRROR_SAMPLING_SAMPLED: Figure.SAMPLED,
+    names.METRIC_MIRROR_SAMPLING_EXPECTED: Figure.EXPECTED,
+}
 _NO_TRACE, _NO_SPAN = bytes(16), bytes(8)
 _ROLE, _PAIR_ID, _END, _STATUS, _FIELDS, _GAPS, _COST = (
     LEG.place[name] for name in ("role", "pair_id", "end", "status", "fields", "chunk_gaps", "cost")
@@ -149,28 +155,40 @@ class SpanDecoder:
         return leg, size
 
 
-def decode_funnel(data: bytes) -> list[FunnelPoint]:
-    """
-    Return the interceptors' funnel counters in the bytes of an ``ExportMetricsServiceRequest``.
+class Counters(NamedTuple):
+    """The interceptors' own counters in one metrics request."""
 
-    All other metrics are skipped, and so are points that say no experiment, target or decision.
+    funnel: list[FunnelPoint]
+    sampling: list[SamplingPoint]
+
+
+def decode_counters(data: bytes) -> Counters:
+    """
+    Return the interceptors' counters in the bytes of an ``ExportMetricsServiceRequest``.
+
+    All other metrics are skipped, and so are points that do not say what they are about.
 
     Raises:
         DecodeError: the bytes are no such request.
     """
     request = _parsed(ExportMetricsServiceRequest.FromString, data, "an ExportMetricsServiceRequest")
-    points: list[FunnelPoint] = []
+    counters = Counters([], [])
     for resource in request.resource_metrics:
         ours = [
             metric
             for scope in resource.scope_metrics
             for metric in scope.metrics
-            if metric.name == names.METRIC_MIRROR_REQUESTS
+            if metric.name == names.METRIC_MIRROR_REQUESTS or metric.name in _FIGURES
         ]
         if ours:
             instance = _text(_attributes(resource.resource.attributes), names.SERVICE_INSTANCE_ID)
-            points += [point for metric in ours for point in _funnel_points(metric, instance)]
-    return points
+            for metric in ours:
+                figure = _FIGURES.get(metric.name)
+                if figure is None:
+                    counters.funnel.extend(_funnel_points(metric, instance))
+                else:
+                    counters.sampling.extend(_sampling_points(metric, instance, figure))
+    return counters
 
 
 def _parsed(parse: Callable[[bytes], Any], data: bytes, what: str) -> Any:
@@ -222,29 +240,42 @@ def _text(attributes: dict[str, AnyValue], key: str) -> str:
     return text if len(text) <= 256 else ""
 
 
-def _funnel_points(metric: Metric, instance: str) -> Iterator[FunnelPoint]:
+def _points(metric: Metric) -> Iterator[tuple[dict[str, AnyValue], dict[str, Any], float]]:
+    """Return the attributes, the times and the value of each point of a counter."""
     cumulative = metric.sum.aggregation_temporality == AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
     for point in metric.sum.data_points:
-        attributes = _attributes(point.attributes)
-        experiment = _text(attributes, names.EXPERIMENT_NAME)
-        target = _text(attributes, names.TARGET_NAME)
-        decision = _text(attributes, names.MIRROR_DECISION)
         value = point.as_int if point.WhichOneof("value") == "as_int" else point.as_double
-        if not (experiment and target and decision and 0 <= value < math.inf):
-            continue
+        if 0 <= value < math.inf:
+            times = {
+                "cumulative": cumulative,
+                "started_ns": point.start_time_unix_nano,
+                "at_ns": point.time_unix_nano,
+            }
+            yield _attributes(point.attributes), times, value
+
+
+def _funnel_points(metric: Metric, instance: str) -> Iterator[FunnelPoint]:
+    for attributes, times, value in _points(metric):
         series = FunnelSeries(
             instance=instance,
-            experiment=experiment,
-            target=target,
-            decision=decision,
+            experiment=_text(attributes, names.EXPERIMENT_NAME),
+            target=_text(attributes, names.TARGET_NAME),
+            decision=_text(attributes, names.MIRROR_DECISION),
             reason=_text(attributes, names.MIRROR_DROP_REASON),
             method=_text(attributes, names.RPC_METHOD),
             operation=_text(attributes, names.GEN_AI_OPERATION_NAME),
         )
-        yield FunnelPoint(
-            series=series,
-            cumulative=cumulative,
-            started_ns=point.start_time_unix_nano,
-            at_ns=point.time_unix_nano,
-            value=int(value),
+        if series.experiment and series.target and series.decision:
+            yield FunnelPoint(series=series, **times, value=int(value))
+
+
+def _sampling_points(metric: Metric, instance: str, figure: Figure) -> Iterator[SamplingPoint]:
+    for attributes, times, value in _points(metric):
+        series = SamplingSeries(
+            instance=instance,
+            experiment=_text(attributes, names.EXPERIMENT_NAME),
+            target=_text(attributes, names.TARGET_NAME),
+            config_digest=_text(attributes, names.CONFIG_DIGEST),
         )
+        if series.experiment and series.target and series.config_digest:
+            yield SamplingPoint(series=series, figure=figure, **times, value=value)

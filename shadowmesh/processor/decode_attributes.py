@@ -45,6 +45,7 @@ _NEVER_NEGATIVE = frozenset(
         names.STREAM_CHUNK_GAP_MAX,
         names.MIRROR_QUEUE_TIME,
         names.CALL_DEADLINE,
+        names.SESSION_BUCKET,
         names.COST_AMOUNT,
         *ALIASES.keys() - {Foreign.RPC_GRPC_STATUS_CODE},
     }

@@ -1,9 +1,8 @@
 """
 The account of every covered exchange: what the interceptors say they sent, and what became of it here.
 
-The interceptors' counters arrive as OTLP sums, one series per process and attribute set. Only growth is
-booked: a re-delivered or overtaken point adds nothing, and a restarted process starts again from 0 without
-taking anything back. The account is kept per (experiment, target).
+The interceptors' counters arrive as OTLP sums, one series per process and attribute set, of which growth is booked. The
+account is kept per (experiment, target).
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from shadowmesh.names import OTHER, WITHOUT_LEGS, Decision, Outcome
+from shadowmesh.processor.growth import Growth
 
 
 class FunnelSeries(NamedTuple):
@@ -70,29 +70,6 @@ class Account:
         return self.sent - sum(self.outcomes.values()) - self.waiting
 
 
-class _Series:
-    __slots__ = ("at_ns", "started_ns", "value")
-
-    def __init__(self) -> None:
-        self.started_ns = 0
-        self.at_ns = -1
-        self.value = 0
-
-    def growth(self, point: FunnelPoint) -> int:
-        """Take the point in and return what it adds."""
-        restarted = point.cumulative and point.started_ns > self.started_ns
-        if point.cumulative and point.started_ns < self.started_ns:
-            return 0
-        if point.at_ns <= self.at_ns and not restarted:
-            return 0
-        grown = point.value - self.value if point.cumulative and not restarted else point.value
-        if grown < 0:
-            # The counter went back, so its process restarted and does not say since when it counts.
-            grown = point.value
-        self.started_ns, self.at_ns, self.value = point.started_ns, point.at_ns, point.value
-        return grown
-
-
 # DropReason has far fewer; the rest is what a hostile sender may add.
 _MOST_REASONS = 64
 
@@ -108,7 +85,7 @@ class FunnelBook:
 
     def __init__(self, *, most_series: int = 10_000) -> None:
         self._most = most_series
-        self._series: OrderedDict[FunnelSeries, _Series] = OrderedDict()
+        self._series: OrderedDict[FunnelSeries, Growth] = OrderedDict()
         self._decisions: dict[tuple[str, str], Counter[str]] = {}
         self._drop_reasons: dict[tuple[str, str], Counter[str]] = {}
         self._outcomes: dict[tuple[str, str], Counter[str]] = {}
@@ -118,12 +95,15 @@ class FunnelBook:
         key = point.series
         series = self._series.get(key)
         if series is None:
-            series = self._series[key] = _Series()
+            series = self._series[key] = Growth()
             if len(self._series) > self._most:
                 self._series.popitem(last=False)
         else:
             self._series.move_to_end(key)
-        grown = series.growth(point)
+        (value,) = series.by(
+            (point.value,), cumulative=point.cumulative, started_ns=point.started_ns, at_ns=point.at_ns
+        )
+        grown = int(value)
         self._counts(self._decisions, key.experiment, key.target)[_decision(key.decision)] += grown
         if key.decision == Decision.DROPPED:
             reasons = self._counts(self._drop_reasons, key.experiment, key.target)
@@ -151,7 +131,7 @@ class FunnelBook:
     def state(self) -> dict[str, Any]:
         """Return everything that was booked, as JSON has it."""
         return {
-            "series": [[*key, one.started_ns, one.at_ns, one.value] for key, one in self._series.items()],
+            "series": [[*key, one.started_ns, one.at_ns, *one.values] for key, one in self._series.items()],
             **{name: [[*key, dict(counts)] for key, counts in book.items()] for name, book in self._books.items()},
         }
 
@@ -162,10 +142,9 @@ class FunnelBook:
         Raises:
             TypeError, ValueError, KeyError: it is no such state.
         """
-        series: OrderedDict[FunnelSeries, _Series] = OrderedDict()
+        series: OrderedDict[FunnelSeries, Growth] = OrderedDict()
         for *key, started_ns, at_ns, value in state["series"]:
-            one = series[FunnelSeries(*key)] = _Series()
-            one.started_ns, one.at_ns, one.value = started_ns, at_ns, value
+            series[FunnelSeries(*key)] = Growth(started_ns, at_ns, (value,))
         books = {
             name: {(experiment, target): Counter(counts) for experiment, target, counts in state[name]}
             for name in self._books

@@ -154,6 +154,9 @@ OBSERVED = {
     names.METRIC_JOURNAL_SIZE: Observed("By", "What the journal takes on the disk"),
     names.METRIC_STORE_WAITING: Observed("{record}", "Records that wait to be stored"),
     names.METRIC_STORE_REFUSED: Observed("{record}", "Records that the store refused for good", monotonic=True),
+    names.METRIC_STORE_LATE_TEXTS: Observed(
+        "{text}", "Captured texts that came when their pair had been judged, and are not compared", monotonic=True
+    ),
     names.METRIC_RECEIVER_SET_ASIDE: Observed(
         "{request}", "Requests that failed again and again, and were set aside", monotonic=True
     ),

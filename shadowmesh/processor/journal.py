@@ -32,7 +32,6 @@ class JournalCounts:
     """What the journal has done since it was opened: requests appended and refused, jobs that wrote, places damaged."""
 
     appended: int = 0
-    appended_bytes: int = 0
     writes: int = 0
     refused_full: int = 0
     refused_busy: int = 0
@@ -198,7 +197,6 @@ class Journal:
         if error is None:
             self.counts.writes += 1
             self.counts.appended += len(batch)
-            self.counts.appended_bytes += sum(len(one.entry.payload) for one in batch)
             for one, position in zip(batch, job.result(), strict=True):
                 if not one.done.done():
                     one.done.set_result(position)

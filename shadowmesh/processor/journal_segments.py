@@ -10,24 +10,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from shadowmesh.errors import StartError
 from shadowmesh.processor.journal_disk import DirectoryLock, Disk
+from shadowmesh.processor.journal_file import cut_torn_tail, read_segment, refuse_later_version
 from shadowmesh.processor.journal_format import (
     RECORD_HEAD,
     SEGMENT_HEADER,
-    VERSION,
     Damage,
     Record,
     place,
     position,
     record_head,
-    records,
     segment_header,
-    segment_version,
 )
 
 _SUFFIX = ".segment"
@@ -167,7 +164,8 @@ class Segments:
         first, offset = place(start)
         for number, size in [(segment.number, segment.size) for segment in tuple(self._segments)]:
             if number >= first:
-                yield from self._read(number, size, max(offset if number == first else 0, SEGMENT_HEADER))
+                begin = max(offset if number == first else 0, SEGMENT_HEADER)
+                yield from read_segment(self._path(number), number, size, begin)
 
     def drop(self, before: int) -> None:
         """
@@ -208,9 +206,9 @@ class Segments:
         """Make ready what an earlier process left, and begin a segment of our own."""
         numbers = sorted(int(path.stem) for path in self._directory.glob(f"*{_SUFFIX}") if path.stem.isdecimal())
         for number in numbers:
-            self._refuse_later_version(self._path(number))
+            refuse_later_version(self._path(number))
         if numbers:
-            self._cut_torn_tail(numbers[-1])
+            self.cut_bytes = cut_torn_tail(self._path(numbers[-1]), numbers[-1], self._disk)
         left = [_Segment(number, self._path(number).stat().st_size) for number in numbers]
         self._number = max([least, *numbers])
         self._begin()
@@ -220,31 +218,6 @@ class Segments:
         for segment in left:
             if segment.size <= SEGMENT_HEADER:
                 self._path(segment.number).unlink()
-
-    def _refuse_later_version(self, path: Path) -> None:
-        with path.open("rb") as file:
-            version = segment_version(file.read(SEGMENT_HEADER))
-        if version is not None and version > VERSION:
-            raise StartError(f"{path} was written by a later version of ShadowMesh")
-
-    def _cut_torn_tail(self, number: int) -> None:
-        """
-        Cut the last segment behind its last whole record.
-
-        What the disk does not give is left alone: reading will call it damage.
-        """
-        with self._path(number).open("r+b") as file:
-            size, end = os.fstat(file.fileno()).st_size, SEGMENT_HEADER
-            try:
-                for item in records(partial(_pread, file.fileno()), number, size):
-                    if isinstance(item, Record):
-                        _, end = place(item.end)
-            except OSError:
-                return
-            if end < size:
-                file.truncate(end)
-                self._disk.sync(file.fileno())
-                self.cut_bytes = size - end
 
     def _begin(self) -> None:
         """Go on in a new segment."""
@@ -276,20 +249,3 @@ class Segments:
             self._disk.cut(self._file, size)
         except OSError:
             self._spoilt = True
-
-    def _read(self, number: int, size: int, start: int) -> Iterator[Record | Damage]:
-        end = position(number, start)
-        try:
-            file = os.open(self._path(number), os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                for item in records(partial(_pread, file), number, size, start):
-                    yield item
-                    end = item.end
-            finally:
-                os.close(file)
-        except OSError:
-            yield Damage(end, position(number, size))
-
-
-def _pread(file: int, offset: int, size: int) -> bytes:
-    return os.pread(file, size, offset)

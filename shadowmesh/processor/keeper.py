@@ -1,13 +1,10 @@
 """
-What makes a request safe before it is acknowledged, and a pair count once: the journal, the store, and the way back.
+What makes a request safe before it is acknowledged, and a pair count once: the journal and the store.
 
 A request is decoded, appended to the journal, taken in by the pipeline and acknowledged, in that order. Pairs that have
 ended are stored, and counted when the store says that they are new. From time to time a checkpoint of what was counted
-is saved beside the rows it counts, and the journal is cut off behind it. So after a crash, at whatever point:
-
-- rows behind the checkpoint were stored and not counted: they are counted from the store, as is what texts showed;
-- records behind it were acknowledged and not counted: they are taken in again from the journal;
-- records before it whose legs still waited, or whose pair was not stored, are read again, and not counted again.
+is saved beside the rows it counts, and the journal is cut off behind it. So after a crash, at whatever point, the next
+process of this name can go on; see :mod:`~shadowmesh.processor.recovery`.
 """
 
 from __future__ import annotations
@@ -15,42 +12,36 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from struct import Struct
-from typing import TypeVar
 
-from shadowmesh.errors import DecodeError, OverloadedError, SetAsideError, StartError, StoreError
+from shadowmesh.errors import DecodeError, OverloadedError, SetAsideError, StoreError
 from shadowmesh.names import (
     METRIC_JOURNAL_SIZE,
     METRIC_RECEIVER_SET_ASIDE,
+    METRIC_STORE_LATE_TEXTS,
     METRIC_STORE_REFUSED,
     METRIC_STORE_WAITING,
 )
 from shadowmesh.processor.aside import Aside
-from shadowmesh.processor.checkpoint import Snapshot, from_bytes, to_bytes
+from shadowmesh.processor.belongings import open_belongings
+from shadowmesh.processor.checkpoint import Reached, to_bytes
 from shadowmesh.processor.folds import Folds
 from shadowmesh.processor.intake import Accepted, Signal
 from shadowmesh.processor.journal import Journal
-from shadowmesh.processor.journal_format import RECORD_HEAD, Kind, Record
+from shadowmesh.processor.journal_format import RECORD_HEAD
+from shadowmesh.processor.journal_payload import payload
 from shadowmesh.processor.judging import Judging
-from shadowmesh.processor.pipeline import NOTHING, Decoded, Pipeline
+from shadowmesh.processor.pipeline import NOTHING, Pipeline
+from shadowmesh.processor.recovery import Recovery
 from shadowmesh.processor.settings import ProcessorSettings
 from shadowmesh.processor.writer import Stored, Writer
-from shadowmesh.store.records import Checkpoint, Content, PairRecord
+from shadowmesh.store.records import Content, PairRecord
 from shadowmesh.store.store import Store
 from shadowmesh.store.watches import Watched
 from shadowmesh.telemetry.faults import Faults
 from shadowmesh.telemetry.status_shape import Fill, Storage
 
-_KINDS = {Signal.TRACES: Kind.TRACES, Signal.METRICS: Kind.METRICS, Signal.LOGS: Kind.LOGS}
-_SIGNALS = {int(kind): signal for signal, kind in _KINDS.items()}
-_COUNTS = Struct("<II")
 _BEHIND_SECONDS = 1.0
-_ROWS_AT_ONCE = 500
-_RECORDS_AT_ONCE = 16
-
-Item = TypeVar("Item")
 
 
 class Keeper:
@@ -87,10 +78,7 @@ class Keeper:
         self._folds: Folds | None = None
         self._writer: Writer | None = None
         self._journal: Journal | None = None
-        self._number = 0
-        self._applied = -1
-        # Where a replay may begin must be where a record does: from within one it would see damage.
-        self._behind = 0
+        self._reached = Reached()
 
     @property
     def journal(self) -> Journal:
@@ -119,6 +107,7 @@ class Keeper:
             METRIC_JOURNAL_SIZE: self._journal.size,
             METRIC_STORE_WAITING: self._writer.waiting,
             METRIC_STORE_REFUSED: self._writer.refused,
+            METRIC_STORE_LATE_TEXTS: 0 if self._store is None else self._store.late_texts,
             METRIC_RECEIVER_SET_ASIDE: self._aside.requests,
         }
 
@@ -132,6 +121,7 @@ class Keeper:
             waiting=self._writer.waiting,
             refused=self._writer.refused,
             failing=self._writer.failing,
+            late_texts=0 if self._store is None else self._store.late_texts,
         )
 
     def why_not(self) -> str | None:
@@ -150,35 +140,22 @@ class Keeper:
             StartError: the journal cannot be used, or belongs to another process.
             StoreError: the store cannot be used.
         """
-        settings = self._settings.journal_settings
-        # The journal first: its lock says that no other process has this name.
-        try:
-            await asyncio.to_thread(settings.path.mkdir, mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise StartError(f"processor.journal.directory: {settings.path} cannot be used: {error}") from error
-        journal = Journal(settings, faults=self._faults, wall_ns=self._wall_ns)
-        try:
-            store = await asyncio.to_thread(
-                partial(
-                    Store.open,
-                    self._settings.store_settings,
-                    name=self._name,
-                    instance=self._instance,
-                    now_ns=self._wall_ns(),
-                )
-            )
-        except BaseException:
-            await journal.close()
-            raise
-        self._store = store
+        journal, store, checkpoint = await open_belongings(
+            self._settings, name=self._name, instance=self._instance, faults=self._faults, wall_ns=self._wall_ns
+        )
+        self._journal, self._store = journal, store
         self._writer = Writer(store, self._stored, faults=self._faults, wall_ns=self._wall_ns)
-        checkpoint = await self._writer.call(store.checkpoint)
-        if checkpoint is not None and checkpoint.position > journal.end:
-            # The directory was lost; a position must never come again.
-            await journal.close()
-            journal = Journal(settings, faults=self._faults, wall_ns=self._wall_ns, after=checkpoint.position)
-        self._journal = journal
-        await self._recover(store, checkpoint)
+        recovery = Recovery(
+            self._pipeline,
+            self._reached,
+            store=store,
+            writer=self._writer,
+            journal=journal,
+            aside=self._aside,
+            faults=self._faults,
+            wall_ns=self._wall_ns,
+        )
+        await recovery.run(checkpoint)
         self._pipeline.caught_up()
         self._folds = Folds(
             store,
@@ -214,18 +191,14 @@ class Keeper:
 
     async def _take(self, signal: Signal, request: bytes) -> Accepted:
         decoded = self._pipeline.decode(signal, request)
-        kind, kept = _KINDS[signal], request
-        if not decoded.ours:
-            # Somebody else's spans are most of what a Collector has; of them only the number is kept.
-            kind, kept = Kind.COUNTS, _COUNTS.pack(decoded.spans.ignored, decoded.spans.rejected)
-        elif self.writer.full:
+        if decoded.ours and self.writer.full:
             raise OverloadedError("the store is behind", retry_after=_BEHIND_SECONDS)
         if decoded == NOTHING:
             return Accepted()
+        kind, kept = payload(signal, request, decoded)
         position = await self.journal.append(kind, kept)
         failed = self._pipeline.apply(decoded, position)
-        self._applied = max(self._applied, position)
-        self._behind = max(self._behind, position + RECORD_HEAD + len(kept))
+        self._reached.record(position, position + RECORD_HEAD + len(kept))
         if failed:
             await self._aside.keep(signal, request)
             return Accepted(decoded.spans.rejected + failed, f"{failed} legs failed here, and were set aside")
@@ -249,13 +222,13 @@ class Keeper:
         store, journal = self._store, self._journal
         if store is None or journal is None:
             return
-        snapshot = Snapshot(self._number, self._applied, self._pipeline.state())
+        snapshot, sampling = self._reached.snapshot(self._pipeline.state()), self._pipeline.sampling()
         needed = [one for one in (self._pipeline.oldest(), self.writer.oldest()) if one is not None]
-        position = min([*needed, self._behind])
+        position = min([*needed, self._reached.behind])
         state = await asyncio.to_thread(to_bytes, snapshot)
         now_ns = self._wall_ns()
         save = partial(store.save_checkpoint, state, number=snapshot.number, position=position, now_ns=now_ns)
-        await self.writer.call(save)
+        await self.writer.call(partial(save, sampling=sampling))
         await journal.truncate(position)
         await self.writer.call(partial(store.heartbeat, now_ns=now_ns, watermark_ns=self.watermark(now_ns)))
 
@@ -324,67 +297,4 @@ class Keeper:
 
     def _stored(self, stored: Stored) -> None:
         self._pipeline.stored(stored.records, stored.added)
-        self._number = stored.number
-
-    async def _recover(self, store: Store, checkpoint: Checkpoint | None) -> None:
-        snapshot = self._restored(store, checkpoint)
-        self._number, self._applied = snapshot.number, snapshot.applied
-        self._behind = 0 if checkpoint is None else checkpoint.position
-        rows = store.rows_after(snapshot.number)
-        while batch := await self.writer.call(partial(_some, rows, _ROWS_AT_ONCE)):
-            for row in batch:
-                self._pipeline.count(row.record, row.stored_ns)
-                self._number = row.number
-        texts = store.compared_after(self._pipeline.texts_ns)
-        while compared := await self.writer.call(partial(_some, texts, _ROWS_AT_ONCE)):
-            self._pipeline.texts(compared)
-        self.writer.start()
-        records = self.journal.replay(self._behind)
-        while some := await asyncio.to_thread(_some, records, _RECORDS_AT_ONCE):
-            await self.writer.room()
-            for record in some:
-                await self._apply_again(record, counted=record.position > snapshot.applied)
-                self._applied = max(self._applied, record.position)
-                self._behind = max(self._behind, record.end)
-
-    async def _apply_again(self, record: Record, *, counted: bool) -> None:
-        try:
-            failed = self._pipeline.apply(self._decoded(record), record.position, counted=counted)
-        except DecodeError as error:
-            self._faults.report("replay", error)
-            return
-        except Exception as error:  # noqa: BLE001 - the one boundary: a start that fails would fail for ever
-            self._faults.report("replay", error)
-            failed = 1
-        signal = _SIGNALS.get(record.kind)
-        if failed and signal is not None:
-            await self._aside.keep(signal, record.payload)
-
-    def _decoded(self, record: Record) -> Decoded:
-        if record.kind == Kind.COUNTS:
-            if len(record.payload) != _COUNTS.size:
-                raise DecodeError("counts of another form")
-            ignored, rejected = _COUNTS.unpack(record.payload)
-            return NOTHING._replace(spans=NOTHING.spans._replace(ignored=ignored, rejected=rejected))
-        signal = _SIGNALS.get(record.kind)
-        if signal is None:
-            raise DecodeError("a record of a later version")
-        return self._pipeline.decode(signal, record.payload)
-
-    def _restored(self, store: Store, checkpoint: Checkpoint | None) -> Snapshot:
-        """Return where to go on, and bring the pipeline there."""
-        if checkpoint is None:
-            return Snapshot(0, -1, {})
-        try:
-            snapshot = from_bytes(checkpoint.state)
-            self._pipeline.restore(snapshot.counted)
-        except (DecodeError, TypeError, ValueError, KeyError) as error:
-            # What was counted is lost; the rows are not, and metrics that begin anew say so by their start time.
-            self._faults.report("checkpoint", error)
-            self._pipeline.texts_ns = self._wall_ns()
-            return Snapshot(store.number, checkpoint.position - 1, {})
-        return snapshot
-
-
-def _some(items: Iterator[Item], many: int) -> list[Item]:
-    return list(islice(items, many))
+        self._reached.number = stored.number

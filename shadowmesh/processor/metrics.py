@@ -1,5 +1,5 @@
 """
-What one pair adds to which metric.
+The metrics of a processor, and which series a pair belongs to.
 
 Everything is per target, the live side too: a live leg with n shadows is counted once in each of its n
 targets' series, so that live and shadow of one target are over the same exchanges. Summing the live series
@@ -8,65 +8,30 @@ over targets counts it n times. Shed legs never ran and have no figures; an evic
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from fnmatch import fnmatchcase
-from functools import lru_cache
 from typing import Any
 
 from opentelemetry.sdk.metrics.export import Metric
 
 from shadowmesh import names
-from shadowmesh.compare.comparison import succeeded
-from shadowmesh.compare.pace import pace_of
 from shadowmesh.compare.texts import TextComparison
-from shadowmesh.model import Change, Comparison, Leg, Pair
-from shadowmesh.names import (
-    CallEnd,
-    Check,
-    CheckResult,
-    CostSource,
-    Direction,
-    Outcome,
-    Role,
-    SpanOutcome,
-    TextCheck,
-    TokenType,
-)
+from shadowmesh.model import Comparison, Leg, Pair
+from shadowmesh.names import CallEnd, Outcome, Role, SpanOutcome
 from shadowmesh.processor.accumulators import Counter, Instrument, Values, observed
-from shadowmesh.processor.decode_aliases import STATUSES
 from shadowmesh.processor.exponential import ExponentialBucketHistogram
+from shadowmesh.processor.figures import add_comparison, add_leg, add_texts
 from shadowmesh.processor.first_points import with_first_points
 from shadowmesh.processor.histograms import BoundedHistogram, Example
 from shadowmesh.processor.instruments import INSTRUMENTS, OBSERVED
+from shadowmesh.processor.labels import allowed, label
 from shadowmesh.processor.points import KnownPoints, Points
-from shadowmesh.telemetry.attributes import error_type
 from shadowmesh.verdict.records import EvidenceKey
 from shadowmesh.verdict.watch import Alarm
 
-_LONGEST_VALUE = 256
-_CURRENCY = re.compile("[A-Z]{3}")
-_SOURCES = frozenset(CostSource)
 _LIVE, _SHADOW = Role.LIVE.value, Role.SHADOW.value
-_MORE, _LESS, _SAME = Direction.INCREASE.value, Direction.DECREASE.value, Direction.NONE.value
-_RESULTS = {
-    True: CheckResult.MATCH.value,
-    False: CheckResult.MISMATCH.value,
-    None: CheckResult.NOT_COMPARABLE.value,
-}
-# The keys of points that have no further values, made once.
+# The key of a point that has no further values, made once.
 _LAG = (names.METRIC_PAIR_LAG,)
-_FIRST_CHUNK = (names.METRIC_CALL_TIME_TO_FIRST_CHUNK,)
-_PER_TOKEN = (names.METRIC_CALL_TIME_PER_OUTPUT_TOKEN,)
-_RATE = (names.METRIC_CALL_OUTPUT_RATE,)
-_INPUT = (names.METRIC_CALL_TOKENS, TokenType.INPUT.value)
-_OUTPUT = (names.METRIC_CALL_TOKENS, TokenType.OUTPUT.value)
-_DURATION_RATIO = (names.PAIR_DURATION_RATIO,)
-_FIRST_CHUNK_RATIO = (names.PAIR_TIME_TO_FIRST_CHUNK_RATIO,)
-_OUTPUT_RATIO = (names.PAIR_OUTPUT_TOKENS_RATIO,)
-_COST_RATIO = (names.PAIR_COST_RATIO,)
-_DIVERGENCE = (names.METRIC_PAIR_OUTPUT_DIVERGENCE,)
 
 
 class PairMetrics:
@@ -141,23 +106,14 @@ class PairMetrics:
             # The clocks of two hosts may disagree; a pair is never complete before its legs.
             lag = max(now_ns - max(live.ended_ns, shadow.ended_ns), 0) / 1e9
             points[_LAG].record(lag, example)
-            _compared(points, comparison, example)
+            add_comparison(points, comparison, example)
 
     def texts(self, pair: Pair, shown: TextComparison) -> None:
         """Record what the captured outputs of a pair showed, which is known some time after its end."""
         live, shadow = pair.live, pair.shadow
         if live is None or shadow is None:
             return
-        points = self._of_pair(pair.target, live)
-        alike = None if shown.similarity is None else shown.similarity >= self._similarity_match
-        points[names.METRIC_PAIR_CHECKS, TextCheck.OUTPUT_SIMILARITY, _RESULTS[alike]].add(1)
-        # Digests have told it already.
-        if shown.equal is not None and not (live.output_digest and shadow.output_digest):
-            points[names.METRIC_PAIR_CHECKS, Check.OUTPUT_EXACT, _RESULTS[shown.equal]].add(1)
-        if shown.divergence_share is not None:
-            points[_DIVERGENCE].record(
-                shown.divergence_share, Example(shadow.ended_ns, shadow.trace_id, shadow.span_id)
-            )
+        add_texts(self._of_pair(pair.target, live), live, shadow, shown, similarity_match=self._similarity_match)
 
     def watched(self, key: EvidenceKey, findings: Iterable[str], alarms: Iterable[Alarm]) -> None:
         """Record what the change detectors of a candidate found; those that raised no alarm count as well."""
@@ -267,74 +223,5 @@ class PairMetrics:
         )
 
     def _leg(self, role: str, target: str, leg: Leg, example: Example) -> None:
-        if leg.end == CallEnd.SHED:
-            return
-        points, fields = self._of_leg(role, target, leg), leg.fields
-        duration = names.METRIC_CALL_DURATION, _status(error_type(leg)), _status(leg.status)
-        points[duration].record(leg.duration, example)
-        if leg.time_to_first_chunk is not None and succeeded(leg):
-            points[_FIRST_CHUNK].record(leg.time_to_first_chunk, example)
-            pace = pace_of(leg)
-            if pace is not None:
-                points[_PER_TOKEN].record(pace.per_token, example)
-                points[_RATE].record(pace.rate, example)
-        if fields.input_tokens is not None:
-            points[_INPUT].add(fields.input_tokens)
-        if fields.output_tokens is not None:
-            points[_OUTPUT].add(fields.output_tokens)
-        if leg.cost is not None:
-            points[names.METRIC_CALL_COST, *_money(leg.cost.currency, leg.cost.source)].add(float(leg.cost.amount))
-
-
-def _compared(points: Points, comparison: Comparison, example: Example) -> None:
-    """Record what the two legs of a pair showed beside each other."""
-    for check, equal in comparison.matches.items():
-        points[names.METRIC_PAIR_CHECKS, check, _RESULTS[equal]].add(1)
-    for change, delta, ratio in (
-        (comparison.duration, names.PAIR_DURATION_DELTA, _DURATION_RATIO),
-        (comparison.time_to_first_chunk, names.PAIR_TIME_TO_FIRST_CHUNK_DELTA, _FIRST_CHUNK_RATIO),
-        (comparison.input_tokens, names.PAIR_INPUT_TOKENS_DELTA, None),
-        (comparison.output_tokens, names.PAIR_OUTPUT_TOKENS_DELTA, _OUTPUT_RATIO),
-    ):
-        if change is not None:
-            points[delta, _direction(change)].record(abs(change.delta), example)
-            if ratio is not None and change.ratio is not None:
-                points[ratio].record(change.ratio, example)
-    cost = comparison.cost
-    if cost is not None:
-        money = _currency(comparison.currency)
-        points[names.PAIR_COST_DELTA, _direction(cost), money].record(abs(cost.delta), example)
-        if cost.ratio is not None:
-            points[_COST_RATIO].record(cost.ratio, example)
-
-
-def _status(text: str | None) -> str | None:
-    return text if text is None or text in STATUSES else names.OTHER
-
-
-def _direction(change: Change) -> str:
-    if change.delta > 0:
-        return _MORE
-    return _LESS if change.delta < 0 else _SAME
-
-
-@lru_cache(maxsize=256)
-def _money(currency: str, source: str) -> tuple[str, str]:
-    return _currency(currency), source if source in _SOURCES else names.OTHER
-
-
-def _currency(code: str | None) -> str:
-    """Return a code that has the form of ISO 4217; senders may write what they like."""
-    return code if code is not None and _CURRENCY.fullmatch(code) else names.OTHER
-
-
-def label(value: str) -> str:
-    """Return a value fit for a metric: a sender may leave it out or make it as long as it likes."""
-    return value if 0 < len(value) <= _LONGEST_VALUE else names.OTHER
-
-
-def allowed(value: str, patterns: Sequence[str]) -> str:
-    """Return a value that one of the patterns allows, and any if there are none."""
-    if patterns and not any(fnmatchcase(value, pattern) for pattern in patterns):
-        return names.OTHER
-    return label(value)
+        if leg.end != CallEnd.SHED:
+            add_leg(self._of_leg(role, target, leg), leg, example)

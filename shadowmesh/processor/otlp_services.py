@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from google.protobuf.message import DecodeError as ProtobufError
 from google.protobuf.message import Message
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
@@ -16,7 +15,6 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from shadowmesh.errors import DecodeError
 from shadowmesh.processor.intake import Accepted, Signal
 
 
@@ -56,21 +54,6 @@ SERVICES = {
         "rejected_log_records",
     ),
 }
-
-
-def parse(signal: Signal, data: bytes) -> Any:
-    """
-    Return the request that the bytes are.
-
-    Raises:
-        DecodeError: they are none.
-    """
-    request = SERVICES[signal].request()
-    try:
-        request.ParseFromString(data)
-    except ProtobufError as error:
-        raise DecodeError(f"not an {type(request).__name__}") from error
-    return request
 
 
 def response(signal: Signal, accepted: Accepted) -> Message:

@@ -23,16 +23,17 @@ from shadowmesh.model import Comparison, Leg, Pair
 from shadowmesh.names import CostSource, Outcome, SpanOutcome
 from shadowmesh.pricing import Pricing
 from shadowmesh.processor.compare_span import compare_span, remarkable
-from shadowmesh.processor.decode import SpanDecoder, Spans, decode_funnel
+from shadowmesh.processor.decode import Counters, SpanDecoder, Spans, decode_counters
 from shadowmesh.processor.decode_attributes import LEG
 from shadowmesh.processor.decode_content import decode_contents
 from shadowmesh.processor.decode_view import otlp_view
-from shadowmesh.processor.funnel import Account, FunnelBook, FunnelPoint
+from shadowmesh.processor.funnel import Account, FunnelBook
 from shadowmesh.processor.intake import Signal
 from shadowmesh.processor.metrics import PairMetrics
 from shadowmesh.processor.pairing import Ended, Pairing
+from shadowmesh.processor.sampling import SamplingBook
 from shadowmesh.processor.settings import ProcessorSettings
-from shadowmesh.store.records import Added, ComparedPair, Content, PairRecord
+from shadowmesh.store.records import Added, ComparedPair, Content, PairRecord, Sampling
 from shadowmesh.store.watches import Watched
 from shadowmesh.telemetry.faults import Faults
 
@@ -45,19 +46,19 @@ Put = Callable[[PairRecord | Content, int], None]
 
 
 class Decoded(NamedTuple):
-    """What one request holds: legs, points of the funnel, captured text."""
+    """What one request holds: legs, the interceptors' counters, captured text."""
 
     spans: Spans
-    points: list[FunnelPoint]
+    counters: Counters
     contents: list[Content]
 
     @property
     def ours(self) -> bool:
         """Whether anything of it is worth keeping."""
-        return bool(self.spans.legs or self.points or self.contents)
+        return bool(self.spans.legs or any(self.counters) or self.contents)
 
 
-NOTHING = Decoded(Spans([], 0, 0, "", []), [], [])
+NOTHING = Decoded(Spans([], 0, 0, "", []), Counters([], []), [])
 
 
 class Pipeline:
@@ -95,6 +96,7 @@ class Pipeline:
         self._decoder = SpanDecoder(otlp_view())
         self._pairing = Pairing(settings.capacity, settings.window)
         self._funnel = FunnelBook()
+        self._sampling = SamplingBook()
         self.texts_ns = 0
         """When the last comparison of texts that was counted had been stored."""
         self._metrics = PairMetrics(
@@ -136,9 +138,9 @@ class Pipeline:
             DecodeError: the bytes are no request of this signal.
         """
         if signal is Signal.TRACES:
-            return Decoded(self._decoder.decode(request), [], [])
+            return NOTHING._replace(spans=self._decoder.decode(request))
         if signal is Signal.METRICS:
-            return NOTHING._replace(points=decode_funnel(request))
+            return NOTHING._replace(counters=decode_counters(request))
         return NOTHING._replace(contents=decode_contents(request))
 
     def apply(self, decoded: Decoded, position: int, *, counted: bool = True) -> int:
@@ -169,8 +171,10 @@ class Pipeline:
             for outcome, count in outcomes.items():
                 if count:
                     self._metrics.spans(outcome, count)
-            for point in decoded.points:
+            for point in decoded.counters.funnel:
                 self._funnel.add(point)
+            for draws in decoded.counters.sampling:
+                self._sampling.add(draws)
         return failed
 
     def expire(self) -> None:
@@ -226,7 +230,12 @@ class Pipeline:
 
     def state(self) -> dict[str, Any]:
         """Return everything that was counted, as JSON has it."""
-        return {"metrics": self._metrics.state(), "funnel": self._funnel.state(), "texts_ns": self.texts_ns}
+        return {
+            "metrics": self._metrics.state(),
+            "funnel": self._funnel.state(),
+            "sampling": self._sampling.state(),
+            "texts_ns": self.texts_ns,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """
@@ -237,8 +246,10 @@ class Pipeline:
         """
         self._funnel.restore(state["funnel"])
         self._metrics.restore(state["metrics"])
-        # Checkpoints were without it before there was anything to count.
+        # Checkpoints were without these before there was anything to count.
         self.texts_ns = int(state.get("texts_ns", 0))
+        if "sampling" in state:
+            self._sampling.restore(state["sampling"])
 
     def caught_up(self) -> None:
         """Take note that what was counted before the last end has been counted again."""
@@ -273,6 +284,10 @@ class Pipeline:
                 key = (leg.experiment, pair.target)
                 waiting[key] = waiting.get(key, 0) + 1
         return self._funnel.accounts(waiting)
+
+    def sampling(self) -> list[Sampling]:
+        """Return how the interceptors drew calls, by target and configuration."""
+        return self._sampling.sums()
 
     def _priced(self, leg: Leg) -> Leg:
         cost = self._pricing.cost(leg, source=CostSource.COLLECTOR)

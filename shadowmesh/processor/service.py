@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.metrics.export import MetricsData
-from opentelemetry.sdk.trace import ReadableSpan
 
-from shadowmesh.errors import OverloadedError, StartError, StoreError
+from shadowmesh.errors import OverloadedError, StoreError
 from shadowmesh.names import SERVICE_INSTANCE_ID
 from shadowmesh.pricing import Pricing, bundled_list_prices
 from shadowmesh.processor.clocks import Clocks
-from shadowmesh.processor.destination import Destination
-from shadowmesh.processor.endpoints import port_of, refuse_self
-from shadowmesh.processor.exporters import unheeded_variables
+from shadowmesh.processor.destinations import Destinations
+from shadowmesh.processor.endpoints import port_of
 from shadowmesh.processor.funnel import Account
 from shadowmesh.processor.identity import identity, own_resource
 from shadowmesh.processor.intake import Accepted, Signal
@@ -27,19 +23,16 @@ from shadowmesh.processor.judging import Judging
 from shadowmesh.processor.keeper import Keeper
 from shadowmesh.processor.pipeline import Clock, Pipeline
 from shadowmesh.processor.receiver import Receiver
+from shadowmesh.processor.routes import routes
 from shadowmesh.processor.settings import ProcessorSettings
 from shadowmesh.processor.status import asking, status_of
 from shadowmesh.store.records import Content, PairRecord
 from shadowmesh.telemetry.faults import Faults
 from shadowmesh.telemetry.life import Life
-from shadowmesh.telemetry.providers import sdk_disabled
 from shadowmesh.telemetry.snapshot import header
 from shadowmesh.telemetry.status import StatusEndpoint
 from shadowmesh.telemetry.status_shape import ProcessorStatus
 from shadowmesh.verdict.plan import Plan
-
-if TYPE_CHECKING:
-    from starlette.routing import BaseRoute
 
 _EXPIRY_SECONDS = 1.0
 _FOLD_SECONDS = 30.0
@@ -49,8 +42,6 @@ _SWEEP_SECONDS = 60.0
 _CHECKPOINT_SECONDS = 1.0
 # For the last alerts; what waits longer waits for the next start.
 _ALERT_SECONDS = 1.0
-
-_LOG = logging.getLogger("shadowmesh")
 
 
 class Processor:
@@ -80,22 +71,24 @@ class Processor:
         self._settings = settings
         self._resource = own_resource()
         self._life = Life(monotonic_ns=monotonic_ns, wall_ns=wall_ns)
+        self._destinations = Destinations(settings, faults=self.faults)
+        unwanted = settings.compare_spans == "never" or not self._destinations.wants_spans
         self._pipeline = Pipeline(
             settings,
             pricing=Pricing(settings.prices, list_prices=bundled_list_prices()),
             resource=self._resource,
             put=self._put,
-            emit_span=self._emit_span if settings.compare_spans != "never" and _wants_spans(settings) else None,
+            emit_span=None if unwanted else self._destinations.span,
             monotonic_ns=monotonic_ns,
             wall_ns=wall_ns,
             faults=self.faults,
         )
         self._judging = Judging(settings, plans, faults=self.faults, wall_ns=wall_ns, monotonic_ns=monotonic_ns)
-        routes = self._routes()
-        self.receiver = Receiver(settings, self, ready=self._why_not, routes=routes, faults=self.faults)
+        scrape = partial(self._collect, again=True)
+        beside = routes(settings, self._judging.verdicts, scrape, allowed=self._knows, faults=self.faults)
+        self.receiver = Receiver(settings, self, ready=self._why_not, routes=beside, faults=self.faults)
         self._keeper: Keeper | None = None
         self._wall_ns = wall_ns
-        self._destinations: list[Destination] = []
         self._clocks = Clocks(self.faults)
         self._status: StatusEndpoint | None = None
         self._port: int | None = None
@@ -111,27 +104,20 @@ class Processor:
         """
         if self._port is not None:
             return self._port
-        self._refuse_self(port_of(self._settings.listen))
+        self._destinations.refuse(port_of(self._settings.listen))
         if self._settings.http_listen is not None:
-            self._refuse_self(port_of(self._settings.http_listen))
-        own = not sdk_disabled()
-        if not own:
-            _LOG.warning("OTEL_SDK_DISABLED is true: comparisons are made and not exported")
-        for problem in unheeded_variables():
-            _LOG.warning(problem)
+            self._destinations.refuse(port_of(self._settings.http_listen))
         try:
-            for export in self._settings.export:
-                self._destinations.append(Destination(export, self._settings.queue, own=own, faults=self.faults))
+            self._destinations.open()
             await self._open_keeper()
             await self.receiver.start()
-            self._refuse_self(self.receiver.port)
-            self._refuse_self(self.receiver.http_port)
+            self._destinations.refuse(self.receiver.port)
+            self._destinations.refuse(self.receiver.http_port)
             self._open_status()
         except BaseException:
             await self.close()
             raise
-        for destination in self._destinations:
-            destination.start()
+        self._destinations.start()
         self._clocks.start(min(_EXPIRY_SECONDS, self._settings.window), self.expire)
         self._clocks.start(self._settings.metric_interval, self.export_metrics)
         self._clocks.start(self._settings.checkpoint_interval, self.checkpoint)
@@ -161,10 +147,7 @@ class Processor:
             except (StoreError, TimeoutError) as error:
                 self.faults.report("checkpoint", error)
         await self._judging.drain(min(max(deadline - asyncio.get_running_loop().time(), 0), _ALERT_SECONDS))
-        if self._destinations:
-            left = max(deadline - asyncio.get_running_loop().time(), 0)
-            last = self._collect()
-            await asyncio.gather(*(destination.finish(last, left) for destination in self._destinations))
+        await self._destinations.finish(self._collect, max(deadline - asyncio.get_running_loop().time(), 0))
 
     async def close(self) -> None:
         """End at once; what was not drained is in the journal, what was not exported is dropped and counted."""
@@ -174,9 +157,7 @@ class Processor:
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
             await keeper.close()
-        destinations, self._destinations = self._destinations, []
-        for destination in destinations:
-            await destination.close()
+        await self._destinations.close()
         status, self._status = self._status, None
         if status is not None:
             # Its thread may be waiting for this loop to answer.
@@ -195,8 +176,7 @@ class Processor:
         if self._keeper is None:
             raise OverloadedError("starting", retry_after=1.0)
         accepted = await self._keeper.take(signal, request)
-        for destination in self._destinations:
-            destination.request(signal, request)
+        self._destinations.request(signal, request)
         return accepted
 
     def accounts(self) -> list[Account]:
@@ -231,11 +211,7 @@ class Processor:
 
     def export_metrics(self) -> None:
         """Collect and export now; done at every interval."""
-        ready = [destination for destination in self._destinations if destination.wants_metrics]
-        if ready:
-            data = self._collect()
-            for destination in ready:
-                destination.metrics(data)
+        self._destinations.metrics(self._collect)
 
     async def checkpoint(self) -> None:
         """
@@ -301,27 +277,9 @@ class Processor:
         gauges = {} if self._keeper is None else self._keeper.gauges() | self._judging.gauges()
         return self._pipeline.collect(gauges, self._judging.metrics(self._wall_ns()), again=again)
 
-    def _routes(self) -> list[BaseRoute]:
-        """Return what the HTTP port answers beside OTLP and health."""
-        if self._settings.http_listen is None:
-            return []
-        try:
-            from shadowmesh.processor.scrape import scrape_route
-            from shadowmesh.processor.verdict_routes import verdict_routes
-        except ImportError as error:
-            raise StartError(f"{error.name} is missing: pip install 'shadowmesh[processor]'") from error
-        routes: list[BaseRoute] = [*verdict_routes(self._judging.verdicts, faults=self.faults, allowed=self._knows)]
-        if self._settings.scrape:
-            routes.append(scrape_route(partial(self._collect, again=True), allowed=self._knows))
-        return routes
-
     def _knows(self, authorization: Sequence[str]) -> bool:
         # The receiver is made with these routes, so there is none yet when they are.
         return self.receiver.knows(authorization)
-
-    def _emit_span(self, span: ReadableSpan) -> None:
-        for destination in self._destinations:
-            destination.span(span)
 
     def _open_status(self) -> None:
         if self._settings.status is None:
@@ -330,11 +288,3 @@ class Processor:
         self._status = StatusEndpoint(self._settings.status, report, faults=self.faults)
         self._status.open()
         self._status.start()
-
-    def _refuse_self(self, port: int) -> None:
-        for export in self._settings.export:
-            refuse_self(export.endpoint, port)
-
-
-def _wants_spans(settings: ProcessorSettings) -> bool:
-    return any(export.traces for export in settings.export)

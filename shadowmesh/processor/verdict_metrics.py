@@ -17,7 +17,7 @@ from shadowmesh import names
 from shadowmesh.names import Bound, Side
 from shadowmesh.processor.accumulators import Values
 from shadowmesh.processor.instruments import JUDGED
-from shadowmesh.processor.metrics import allowed, label
+from shadowmesh.processor.labels import allowed, label
 from shadowmesh.store.watches import Watched
 from shadowmesh.verdict.judgement import Judgement
 from shadowmesh.verdict.records import Answer, Finding, Verdict

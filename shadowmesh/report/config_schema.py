@@ -23,9 +23,10 @@ def config_schema() -> dict[str, Any]:
         described = schema if model is Config else schema["$defs"].get(model.__name__)
         if described is not None:
             _describe(described, model)
-    tls = schema["$defs"]["TargetSettings"]["properties"]["tls"]
-    # One key that may be a switch as well; only its validator knows.
-    tls["anyOf"], tls["default"] = [{"type": "boolean"}, {"$ref": tls.pop("$ref")}], False
+    for one in ("TargetSettings", "LiveServerSettings", "ProtocolSettings"):
+        tls = schema["$defs"][one]["properties"]["tls"]
+        # One key that may be a switch as well; only its validator knows.
+        tls["anyOf"], tls["default"] = [{"type": "boolean"}, {"$ref": tls.pop("$ref")}], False
     return {"$schema": _DIALECT, **schema, "title": "ShadowMesh configuration"}
 
 

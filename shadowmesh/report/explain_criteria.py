@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from shadowmesh.mirror.judged_experiment import JudgedExperimentSettings
 from shadowmesh.names import TargetKind
 from shadowmesh.policy.experiment import Content
-from shadowmesh.verdict.settings import CriteriaSettings, LatencySettings
+from shadowmesh.verdict.settings import LatencySettings
 
 _MEASURES = {
     "duration": "latency",
@@ -24,7 +24,13 @@ def of_criteria(experiment: JudgedExperimentSettings) -> Iterator[str]:
         return
     asked = "; ".join(_asked(experiment))
     yield f"A candidate may go live when this is shown, with an error of at most {_percent(criteria.alpha)}: {asked}."
-    yield "".join(_rejected(criteria)) + "."
+    if criteria.coverage.enabled:
+        wanted = criteria.coverage
+        yield (
+            f"That takes more than {wanted.pairs:,} pairs, from {wanted.min_blocks:,} minutes or more, with at most "
+            f"{_percent(wanted.shed)} shed."
+        )
+    yield "".join(_rejected(experiment)) + "."
     yield from _obstacles(experiment)
 
 
@@ -42,24 +48,20 @@ def _asked(experiment: JudgedExperimentSettings) -> Iterator[str]:
         yield f"its outputs are similar to live's by more than {than}"
     if criteria.judge.enabled:
         yield f"a judge prefers its output in more than {_percent(criteria.judge.least)} of cases"
-    if criteria.coverage.enabled:
-        wanted = criteria.coverage
-        yield (
-            f"there are more than {wanted.pairs:,} pairs from {wanted.min_blocks:,} minutes or more, with at most "
-            f"{_percent(wanted.shed)} shed"
-        )
 
 
 def _latency(limit: LatencySettings) -> str:
     return f"its P{limit.quantile * 100:g} {_MEASURES[limit.measure]} is below {limit.ratio:g} times that of live"
 
 
-def _rejected(criteria: CriteriaSettings) -> Iterator[str]:
+def _rejected(experiment: JudgedExperimentSettings) -> Iterator[str]:
+    criteria = experiment.criteria
     yield "It is rejected as soon as the contrary of one of these is shown"
-    if criteria.guards.enabled:
-        yield ", or its texts raise more flags than live's"
+    if criteria.guards.enabled and experiment.content is not Content.OFF:
+        margin = f" by {criteria.guards.margin * 100:.4g} percentage points" if criteria.guards.margin else ""
+        yield f", or that its texts raise a flag more often{margin}"
     if criteria.strata:
-        yield ", for all methods together or for one alone"
+        yield ", for all methods together or for one alone of the eight with most pairs"
     minutes = criteria.coverage.min_blocks_against
     if minutes:
         yield f", from {minutes:,} minutes or more"

@@ -9,11 +9,12 @@ from shadowmesh.policy.credentials import CredentialSettings
 from shadowmesh.policy.experiment import Content, ExperimentSettings, TargetSettings
 from shadowmesh.policy.sampling import SamplingKey
 from shadowmesh.policy.transform import TransformSettings
+from shadowmesh.policy.translation import UNSET, TranslateSettings
 from shadowmesh.report import units
 
 TOLD_OF_EXPERIMENTS = frozenset({"when", "sampling", "retries", "never", "trust_marker", "effects", "output_digest",
                                  "content", "content_limit"})  # fmt: skip
-TOLD_OF_TARGETS = frozenset({"metadata", "tls", "credentials", "transform", "allow_unsafe", "stubs"})
+TOLD_OF_TARGETS = frozenset({"metadata", "tls", "credentials", "translate", "transform", "allow_unsafe", "stubs"})
 
 
 def of_experiment(experiment: ExperimentSettings) -> Iterator[str]:
@@ -43,6 +44,8 @@ def of_target(target: TargetSettings) -> Iterator[str]:
     yield f"It sees {seen}, and never a credential of the client's."
     if target.tls or target.credentials:
         yield f"It is called {_connection(target)}."
+    if target.translate is not None:
+        yield from _translation(target.translate)
     if target.transform:
         yield f"Its requests differ from the live ones: {_and(list(_changes(target.transform)))}."
     yield _tools(target)
@@ -85,6 +88,19 @@ def _connection(target: TargetSettings) -> str:
 
 def _credential(one: CredentialSettings) -> str:
     return f"{one.key} from {f'the variable {one.env}' if one.env is not None else one.file}"
+
+
+def _translation(translate: TranslateSettings) -> Iterator[str]:
+    method = f" by {translate.method}" if translate.method is not None else ""
+    preset = f" ({translate.preset})" if translate.preset is not None else ""
+    speaks = f"It speaks {translate.protocol}{preset} and is asked{method} what can be said whole in that"
+    yield f"{speaks}; other requests do not reach it."
+    unsaid = translate.defaults.named
+    said = [f"{name} {value}" for name, value in unsaid.items() if value != UNSET]
+    if said:
+        yield f"Where a request leaves it unsaid, it is asked for {_and(said)}."
+    if silent := [name for name, value in unsaid.items() if value == UNSET]:
+        yield f"Of {_and(silent)} that a request leaves unsaid it is told nothing."
 
 
 def _changes(transform: TransformSettings) -> Iterator[str]:

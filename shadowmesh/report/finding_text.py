@@ -64,7 +64,7 @@ def because(verdict: Verdict, title: Callable[[Finding], str]) -> str:
         return verdict.reason
     if verdict.answer is Answer.NOT_YET and len(deciding) == 1:
         return f"{title(deciding[0])}: {deciding[0].detail}"
-    what = "shown to be worse" if verdict.answer is Answer.NO_GO else "still open"
+    what = "worse than allowed" if verdict.answer is Answer.NO_GO else "still open"
     named = (f"{title(one)} in {method_of(one)}" if one.stratum else title(one) for one in deciding)
     return f"{what}: {', '.join(named)}"
 

@@ -10,6 +10,9 @@ from typing import Any
 from google.protobuf.message import Message
 
 from shadowmesh.mirror.capture_format import CapturedCall
+from shadowmesh.model import Metadata
+from shadowmesh.protocols.aborts import Abort
+from shadowmesh.protocols.call_metadata import find_in_call
 from shadowmesh.protocols.exchanges import split
 from shadowmesh.protocols.protocol_map import MethodMap
 from shadowmesh.protocols.reading import joined, read
@@ -67,7 +70,9 @@ class ProtocolCheck:
 
 def check(protocol: str, maps: Mapping[str, MethodMap], calls: Iterable[CapturedCall]) -> ProtocolCheck:
     """Read every call by the map of its method."""
-    found = {method: _Check(method, method_map) for method, method_map in maps.items()}
+    aborts = {one.abort.method: one.abort for one in maps.values() if one.abort is not None}
+    found: dict[str, _Check | _AbortCheck] = {method: _Check(method, method_map) for method, method_map in maps.items()}
+    found |= {method: _AbortCheck(abort) for method, abort in aborts.items()}
     others: Counter[str] = Counter()
     for call in calls:
         if call.method in found:
@@ -85,9 +90,12 @@ class _Check:
         self._map = method_map
         self._asked = {name: FieldCheck(f"request.{name}", one.text) for name, one in method_map.request.items()}
         self._said = {name: FieldCheck(f"response.{name}", one.text) for name, one in method_map.response.items()}
+        identity = method_map.identity
+        self._identity = None if identity is None else FieldCheck("identity", identity.text)
         self._parts = {name: (FieldCheck(name, one.text), one) for name, one in _parts(method_map)}
         self._others = {name: (FieldCheck(name, one.text), one) for name, one in _others(method_map)}
         self.result.fields = [
+            *([] if self._identity is None else [self._identity]),
             *self._asked.values(),
             *(one for one, _ in self._parts.values()),
             *self._said.values(),
@@ -103,10 +111,14 @@ class _Check:
         result.unreadable += sum(self._map.parse_response(one) is None for one in responses)
         for exchange in split(self._map, requests, responses):
             result.exchanges += 1
-            self._read([requests[place] for place in exchange.requests], [responses[at] for at in exchange.responses])
+            asked = [requests[place] for place in exchange.requests]
+            self._read(asked, [responses[at] for at in exchange.responses], call.metadata)
 
-    def _read(self, requests: Sequence[bytes], responses: Sequence[bytes]) -> None:
-        fields = read(self._map, requests, responses).fields
+    def _read(self, requests: Sequence[bytes], responses: Sequence[bytes], metadata: Metadata) -> None:
+        if self._identity is not None and self._map.identity is not None:
+            ids = [self._map.identity.of(one, metadata) for one in requests[:1]]
+            _found(self._identity, [one for one in ids if one])
+        fields = read(self._map, requests, responses, metadata).fields
         asked = [one for one in map(self._map.parse_request, requests[:1]) if one is not None]
         said = [one for one in map(self._map.parse_response, responses) if one is not None]
         for side, checks, messages, sources in (
@@ -116,16 +128,38 @@ class _Check:
             for name, one in checks.items():
                 value = getattr(fields, _READ_AS.get(name, name).format(side=side), None)
                 if name in ("text", "reasoning"):
-                    value = b"".join(joined(self._map, name, said)).decode(errors="replace")
-                _note(one, sources[name], messages, value)
+                    value = b"".join(joined(self._map, name, said).values()).decode(errors="replace")
+                _note(one, sources[name], messages, value, metadata=metadata if side == "request" else ())
         for one, source in self._parts.values():
             _note(one, source, asked)
         for one, source in self._others.values():
             _note(one, source, said)
 
 
-def _note(check: FieldCheck, source: Source, messages: Iterable[Message], read_as: Any = None) -> None:
-    values = [value for message in messages for value in source.find(message)]
+class _AbortCheck:
+    """Reads the calls of a method that ends others."""
+
+    def __init__(self, abort: Abort) -> None:
+        self._abort = abort
+        self._ids = FieldCheck("aborts.ids", abort.text)
+        self.result = MethodCheck(abort.method, fields=[self._ids])
+
+    def take(self, call: CapturedCall) -> None:
+        result, requests = self.result, [one.data for one in call.requests]
+        result.calls += 1
+        result.exchanges += 1
+        result.incomplete += not call.complete
+        result.unreadable += sum(self._abort.parse(one) is None for one in requests)
+        _found(self._ids, [found for one in requests for found in self._abort.ids(one)])
+
+
+def _note(
+    check: FieldCheck, source: Source, messages: Iterable[Message], read_as: Any = None, *, metadata: Metadata = ()
+) -> None:
+    _found(check, [value for message in messages for value in find_in_call(source, message, metadata)], read_as)
+
+
+def _found(check: FieldCheck, values: Sequence[Any], read_as: Any = None) -> None:
     if not values:
         return
     check.found += 1
@@ -135,7 +169,12 @@ def _note(check: FieldCheck, source: Source, messages: Iterable[Message], read_a
 
 def _parts(method_map: MethodMap) -> Iterator[tuple[str, Source]]:
     parts = method_map.parts
-    named = {"prompt": parts.prompt, "instructions": parts.instructions, "tools": parts.tools}
+    named: dict[str, Source | None] = {
+        "prompt": parts.prompt,
+        "original": parts.original,
+        "instructions": parts.instructions,
+        "tools": parts.tools,
+    }
     if parts.conversation is not None:
         named["conversation.messages"] = parts.conversation.messages
     yield from ((f"parts.{name}", one) for name, one in named.items() if one is not None)
@@ -145,7 +184,9 @@ def _parts(method_map: MethodMap) -> Iterator[tuple[str, Source]]:
 
 def _others(method_map: MethodMap) -> Iterator[tuple[str, Source]]:
     if method_map.tool_calls is not None:
-        yield "response.tool_calls", method_map.tool_calls.calls
+        yield "response.tool_calls", method_map.tool_calls
+    if method_map.cost is not None:
+        yield "response.cost", method_map.cost.amount
     pieces, rule = method_map.pieces, method_map.exchanges
     named = {"stream.index": pieces.index, "stream.end": pieces.end, "stream.error": pieces.error}
     if rule is not None:

@@ -19,6 +19,7 @@ from shadowmesh.report import units
 from shadowmesh.report.terminal import heading
 from shadowmesh.telemetry.status_shape import (
     Buffers,
+    Captured,
     Carrier,
     ConfigFile,
     Error,
@@ -69,7 +70,20 @@ def _interceptor(known: InterceptorStatus) -> Iterator[RenderableType]:
     facts = {"carrier": _carrier(known.carrier), "harm guard": _harm_guard(known.harm_guard)}
     if known.config_file is not None:
         facts["configuration"] = _config_file(known.config_file)
+    if known.captured is not None:
+        facts["captured"] = _captured(known.captured)
     yield _facts(facts)
+
+
+def _captured(captured: Captured) -> str:
+    parts = [f"{captured.written:,} calls written whole"]
+    others = {"incomplete": captured.incomplete, "failed at the disk": captured.failed}
+    parts += [f"{count:,} {what}" for what, count in others.items() if count]
+    if captured.shed:
+        parts.append(f"shed: {_counts(captured.shed)}")
+    if captured.queue.used or captured.bytes.used:
+        parts.append(f"{captured.queue.used:,} frames, {units.size(captured.bytes.used)} wait for the disk")
+    return ", ".join(parts) + ("" if captured.accepting else "; ended")
 
 
 def _sampling_keys(keys: SamplingKeys) -> str:
@@ -192,6 +206,7 @@ def _kept(storage: Storage) -> dict[str, str]:
     troubles = [
         *(["failing"] if storage.failing else []),
         *([f"{storage.refused:,} refused"] if storage.refused else []),
+        *([f"{storage.late_texts:,} texts too late to be compared"] if storage.late_texts else []),
     ]
     return {
         "journal": f"{units.size(storage.journal.used)} of {units.size(storage.journal.cap)}",

@@ -141,7 +141,7 @@ def _remark(finding: Finding) -> Text:
         parts.append(f"{finding.missing:.2%} of its pairs are assumed either way")
     if eta := _still(finding.eta_pairs, finding.eta_seconds):
         parts.append(eta)
-    tells_itself = passed or finding.reason is Reason.SHOWN
+    tells_itself = passed or finding.reason in (Reason.SHOWN, finding.name)
     label = _name(finding) if tells_itself else f"{_name(finding)}, {_spaced(finding.reason)}"
     return Text.assemble((label, _RESULTS[finding.result]), f": {'; '.join(parts)}")
 

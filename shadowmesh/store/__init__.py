@@ -12,7 +12,8 @@ Pairs that outlive the process: SQLite or PostgreSQL, through SQLAlchemy Core.
 - ``tables``: the tables; ``traits``: what legs have in common, once each; ``rows``: records to rows and back.
 - ``database``: transactions and errors (``failures``), on a ``backend``: ``sqlite`` or ``postgresql``.
 - ``schema``: the version of the tables, and Alembic's ``migrations`` that bring it up to date.
-- ``texts``: what captured texts show, compared once their pair is settled and kept without content.
+- ``texts``: what captured texts show, compared once their pair is settled and kept without content; ``late_texts``:
+  how many came too late for that. ``samplings``: how calls were drawn, as their senders have counted it.
 - ``document``: a pair as a document of a documented shape, which ``export`` writes to files; ``parquet`` is one kind.
 
 **Exactly once.** A pair is one row for (experiment, pair id, target): whoever comes second finds it taken, and only

@@ -21,10 +21,10 @@ from shadowmesh.store.states import NOTHING, Said, said
 from shadowmesh.store.tables import NUMBER_BITS, PAIRS, TEXTS, TRAITS
 from shadowmesh.store.text_columns import Control, floats, text_columns
 from shadowmesh.store.traits import from_facts
-from shadowmesh.verdict.facts import Ints, LegColumns, PairColumns, State, TextColumns
+from shadowmesh.verdict.facts import NO_SESSION, Ints, LegColumns, PairColumns, State, TextColumns
 from shadowmesh.verdict.records import EvidenceKey
 
-_ROW = ("id", "experiment", "target", "pair_id", "dispatched_ns", "match_output")
+_ROW = ("id", "experiment", "target", "pair_id", "dispatched_ns", "match_output", "session")
 _LEG = ("traits", "duration_ns", "write_stall", "time_to_first_chunk", "input_tokens", "output_tokens", "cost")
 _TEXTS = ("similarity", "equal", "guards")
 _MOST_KNOWN = 20_000
@@ -135,6 +135,7 @@ def batches(connection: Connection, rows: Sequence[Sequence[Any]], traits: Trait
     digests = floats(by_name["match_output"])
     exact = np.where(np.isnan(digests), floats(by_name["equal"]), digests)
     dispatched = np.array(by_name["dispatched_ns"], dtype=np.int64)
+    session = _sessions(by_name["session"])
     for group, at in _groups(kinds, codes):
         beside = None if control is None else _taken(control, at)
         columns = PairColumns(
@@ -144,11 +145,19 @@ def batches(connection: Connection, rows: Sequence[Sequence[Any]], traits: Trait
             control=beside if beside is not None and (beside.state != State.MISSING).any() else None,
             exact=exact[at],
             texts=None if texts is None else _taken(texts, at),
+            session=None if session is None else session[at],
         )
         mixed = int(np.count_nonzero(~np.isnan(columns.shadow.cost))) if group.mixed else 0
         if group.mixed:
             columns.shadow.cost[:] = np.nan
         yield Batch(group.key, group.kind, group.method, group.currency, columns, mixed)
+
+
+def _sessions(buckets: Sequence[int | None]) -> Ints | None:
+    """Return the buckets; ``None`` where none is known."""
+    if not any(bucket is not None for bucket in buckets):
+        return None
+    return np.array([NO_SESSION if bucket is None else bucket for bucket in buckets], dtype=np.int64)
 
 
 def _kinds(

@@ -69,7 +69,7 @@ _LEG = (
 )
 PAIR = (
     *_keys("text", "schema", "experiment", "experiment_version", "target", "target_kind", "pair_id"),
-    *_keys("int", "exchange_index"),
+    *_keys("int", "exchange_index", "session"),
     *_keys("text", "method", "operation", "outcome"),
     *_keys("time", "dispatched_at", "stored_at"),
     Key("matches", _keys("bool", *(check.value for check in Check))),
@@ -124,6 +124,7 @@ def document(stored: StoredPair, dialect: Dialect, *, texts: Texts, contents: Co
         "target_kind": None if shadow is None else shadow.target_kind or None,
         "pair_id": pair.pair_id,
         "exchange_index": first.exchange_index,
+        "session": None if live is None else live.session,
         "method": first.method,
         "operation": first.fields.operation,
         "outcome": str(comparison.outcome),

@@ -14,12 +14,13 @@ from typing import NamedTuple, Self
 from sqlalchemy import Connection, func, select
 
 from shadowmesh.names import TargetKind
-from shadowmesh.store import ledgers
+from shadowmesh.store import ledgers, samplings
 from shadowmesh.store.folding import extents
 from shadowmesh.store.ledgers import Filling, Kept, added_up, decoded
 from shadowmesh.store.reader import Reader
 from shadowmesh.store.tables import FOLDS, PROCESSORS
 from shadowmesh.store.unfolded import ALL_NUMBERS, NOTHING_FOLDED, Extent, Unfolded
+from shadowmesh.verdict.coverage import SampleRatio
 from shadowmesh.verdict.judgement import Folds
 from shadowmesh.verdict.ledger import Ledger
 from shadowmesh.verdict.records import EvidenceKey
@@ -123,6 +124,8 @@ class EvidenceBook:
         """
         Return those of the control target under the same configuration; ``None`` if there is none.
 
+        A configuration has one. Of several, which only spans of another making bring, it is always the same.
+
         Raises:
             StoreError: see :meth:`read`.
         """
@@ -155,6 +158,17 @@ class EvidenceBook:
         known = self._known.get(key)
         return [] if known is None else [other for other, one in self._known.items() if one.first_ns < known.last_ns]
 
+    def sampling(self, key: EvidenceKey) -> SampleRatio | None:
+        """
+        Return how calls were drawn for the target under this configuration, since it was first seen; ``None`` where
+        nobody has said, as of calls that are not drawn one by one.
+
+        Raises:
+            StoreError: see :meth:`read`.
+        """
+        with self._reader.reading() as connection:
+            return samplings.of_key(connection, key)
+
     def folds(self) -> Folds:
         """Return what was late and what was left out, in all ledgers and in the rows that are in none yet."""
         return self._folds
@@ -170,7 +184,7 @@ class EvidenceBook:
                     filling.add(batch)
         if of is None:
             mixed = 0 if self._since_ns is not None else snapshot.folds.mixed_currencies
-            self._folds = Folds(snapshot.folds.late + late, mixed + filling.mixed)
+            self._folds = Folds(snapshot.folds.late + late, mixed + filling.mixed, snapshot.folds.late_texts)
         strata = filling.strata()
         for one in [*snapshot.kept, *_spans(filling)]:
             self._know(one)
@@ -216,8 +230,8 @@ class EvidenceBook:
 
 
 def _folds(connection: Connection) -> Folds:
-    late, mixed = connection.execute(select(func.sum(FOLDS.c.late), func.sum(FOLDS.c.mixed_currencies))).one()
-    return Folds(int(late or 0), int(mixed or 0))
+    columns = (FOLDS.c.late, FOLDS.c.mixed_currencies, FOLDS.c.late_texts)
+    return Folds(*(int(each or 0) for each in connection.execute(select(*map(func.sum, columns))).one()))
 
 
 def _newest(kept: list[Kept]) -> set[EvidenceKey]:

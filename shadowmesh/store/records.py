@@ -62,6 +62,20 @@ class Checkpoint(NamedTuple):
     state: bytes
 
 
+class Sampling(NamedTuple):
+    """
+    How calls were drawn for a target under one configuration: how many were ``eligible``, how many of them ``sampled``,
+    and how many ``expected`` to be.
+    """
+
+    experiment: str
+    target: str
+    config_digest: str
+    eligible: int = 0
+    sampled: int = 0
+    expected: float = 0.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
     """

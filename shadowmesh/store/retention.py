@@ -23,6 +23,7 @@ from shadowmesh.store.tables import (
     NUMBER_BITS,
     PAIRS,
     PROCESSORS,
+    SAMPLINGS,
     TEXTS,
     TRAITS,
     WATCHES,
@@ -168,6 +169,7 @@ def _orphans(connection: Connection, now_ns: int) -> None:
         if connection.execute(rows.limit(1)).first() is None:
             connection.execute(delete(CHECKPOINTS).where(CHECKPOINTS.c.writer == writer))
             connection.execute(delete(FOLDS).where(FOLDS.c.writer == writer))
+            connection.execute(delete(SAMPLINGS).where(SAMPLINGS.c.writer == writer))
             connection.execute(delete(WATCHES).where(WATCHES.c.writer == writer))
             connection.execute(delete(ALERTS).where(ALERTS.c.writer == writer))
             connection.execute(delete(PROCESSORS).where(PROCESSORS.c.id == writer))

@@ -19,6 +19,7 @@ _SKIPPED = frozenset(
         DropReason.REMOVED,
         DropReason.UNSAFE,
         DropReason.UNREADABLE,
+        DropReason.UNTRANSLATABLE,
         DropReason.MARKED,
         DropReason.RETRY,
         DropReason.OTHER_MODEL,

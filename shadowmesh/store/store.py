@@ -16,12 +16,13 @@ from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from shadowmesh.compare.similarity import Similarity
 from shadowmesh.errors import StoreError
-from shadowmesh.store import schema
+from shadowmesh.store import late_texts, samplings, schema
 from shadowmesh.store.alerts import AlertBook
 from shadowmesh.store.database import Database
 from shadowmesh.store.folding import Folding
+from shadowmesh.store.late_texts import TextKey
 from shadowmesh.store.reader import Reader
-from shadowmesh.store.records import Added, Checkpoint, ComparedPair, Content, PairRecord, StoredPair
+from shadowmesh.store.records import Added, Checkpoint, ComparedPair, Content, PairRecord, Sampling, StoredPair
 from shadowmesh.store.retention import Retention, Swept
 from shadowmesh.store.rows import key_text, plain_text
 from shadowmesh.store.settings import StoreSettings
@@ -43,6 +44,7 @@ class Store:
         reader: reads the same store; it may be used by other threads meanwhile.
         folding: makes ledgers of what this processor has stored.
         alerts: what somebody is to be told of verdicts.
+        late_texts: captured texts that came when their pair had been folded, since this store was opened.
     """
 
     def __init__(self, database: Database, settings: StoreSettings, *, writer: int, number: int) -> None:
@@ -52,6 +54,7 @@ class Store:
         self._pairs = PairWriter(database, writer, number)
         self.folding = Folding(database, writer)
         self.alerts = AlertBook(database, writer)
+        self.late_texts = 0
         self._retention = Retention(database, settings.retention)
 
     @classmethod
@@ -144,9 +147,15 @@ class Store:
         )
         rows = [_content_row(content, now_ns) for content in contents]
         with self._database.writing() as connection:
-            return connection.execute(once, rows, execution_options={"preserve_rowcount": True}).rowcount
+            returned = connection.execute(once.returning(*(CONTENT.c[name] for name in TextKey._fields)), rows)
+            stored = [TextKey(*row) for row in returned]
+            late = late_texts.count(connection, stored)
+        self.late_texts += late
+        return len(stored)
 
-    def save_checkpoint(self, state: bytes, *, number: int, position: int, now_ns: int) -> None:
+    def save_checkpoint(
+        self, state: bytes, *, number: int, position: int, now_ns: int, sampling: Sequence[Sampling] = ()
+    ) -> None:
         """
         Replace the checkpoint, and with it make everything that was stored before survive a power cut.
 
@@ -154,11 +163,13 @@ class Store:
             state: what was counted, as the processor will read it again.
             number: of the last row that is in it.
             position: of the journal, before which nothing is needed any more.
+            sampling: how calls were drawn, as ``state`` has it.
         """
         columns = {"number": number, "position": position, "state": state, "saved_ns": now_ns}
         insert = self._database.backend.insert(CHECKPOINTS).values(writer=self._writer, **columns)
         with self._database.writing(durable=True) as connection:
             connection.execute(insert.on_conflict_do_update(index_elements=["writer"], set_=columns))
+            samplings.replace(connection, self._writer, sampling)
 
     def checkpoint(self) -> Checkpoint | None:
         """Return the checkpoint of this processor, if there ever was one."""

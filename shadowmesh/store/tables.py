@@ -14,6 +14,7 @@ The tables, as SQLAlchemy Core sees them; what makes them in a database is in ``
 - ``ledgers``: per processor, evidence key and stratum the counts of what was folded, see ``shadowmesh.verdict``. The
   ``id`` is a hash of these names, because PostgreSQL could not index all of them.
 - ``folds``: per processor up to which number and which moment of dispatch its rows are in its ledgers.
+- ``samplings``: per processor, target and configuration how calls were drawn, as their senders have counted it.
 - ``watches``: per processor and evidence key the state of its change detectors, as JSON.
 - ``answers``: per evidence key the answer that was last told of, and when the verdict was made.
 - ``alerts``: what somebody is still to be told of, as JSON, per processor and in order; what was delivered is gone.
@@ -37,6 +38,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
+    SmallInteger,
     Table,
     Text,
     UniqueConstraint,
@@ -104,11 +106,10 @@ PAIRS = Table(
     Column("match_status_code", Boolean),
     Column("match_finish_reason", Boolean),
     Column("match_output", Boolean),
-    # These two are not written any more: what texts show is in a table of its own. SQLite would copy all to drop them.
-    Column("divergence_at", _BIG),
-    Column("divergence_share", Double),
     *_leg_columns(),
     Column("split", Boolean, nullable=False, server_default=false()),
+    # One of 256, see names.SESSION_BUCKET; NULL where nobody knows to what the exchange belongs.
+    Column("session", SmallInteger),
     # The id first: it tells most, and it is what somebody looks for who has nothing else.
     UniqueConstraint("pair_id", "target", "experiment", name="pairs_once"),
     Index("pairs_by_dispatch", "experiment", "target", "dispatched_ns", "outcome"),
@@ -212,6 +213,22 @@ FOLDS = Table(
     Column("late", _BIG, nullable=False),
     Column("mixed_currencies", _BIG, nullable=False),
     Column("folded_ns", _BIG, nullable=False),
+    # Captured texts that came when their pair was folded already.
+    Column("late_texts", _BIG, nullable=False, server_default="0"),
+)
+
+SAMPLINGS = Table(
+    "samplings",
+    METADATA,
+    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column("writer", Integer, nullable=False),
+    Column("experiment", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("config_digest", Text, nullable=False),
+    Column("eligible", _BIG, nullable=False),
+    Column("sampled", _BIG, nullable=False),
+    Column("expected", Double, nullable=False),
+    Index("samplings_by_key", "experiment", "target", "config_digest"),
 )
 
 WATCHES = Table(

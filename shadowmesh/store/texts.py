@@ -3,7 +3,7 @@ What captured texts show, into the table ``texts``: compared once, kept without 
 
 Legs come as spans and their texts as log events, by other ways and in any order, so no pair can wait for its text. The
 texts of a pair are compared later, when the evidence is folded that the pair belongs to, by the processor that has
-stored the pair. A text that comes later still is not compared.
+stored the pair. A text that comes later still is not compared, and counted (``late_texts``).
 """
 
 from __future__ import annotations

@@ -22,8 +22,6 @@ _PAGE = 2000
 _pairs = PAIRS.c
 _target = (_pairs.experiment, _pairs.target)
 ALL_NUMBERS = (1 << NUMBER_BITS) - 1
-ALWAYS = 2**63 - 1
-"""No row was dispatched later."""
 
 
 class Extent(NamedTuple):

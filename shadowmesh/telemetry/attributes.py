@@ -61,6 +61,7 @@ _LEG = _Table(
     _Column("status", names.RPC_RESPONSE_STATUS_CODE, str),
     _Column("decision", names.MIRROR_DECISION, str),
     _Column("drop_reason", names.MIRROR_DROP_REASON, str),
+    _Column("drop_detail", names.MIRROR_DROP_DETAIL, str),
     _Column("streaming", names.GEN_AI_REQUEST_STREAM, bool),
     _Column("message_count", names.STREAM_MESSAGE_COUNT, int),
     _Column("complete", names.STREAM_COMPLETE, bool),
@@ -71,6 +72,7 @@ _LEG = _Table(
     _Column("deadline", names.CALL_DEADLINE, float),
     _Column("attempt", names.CALL_ATTEMPT, int),
     _Column("exchange_index", names.EXCHANGE_INDEX, int),
+    _Column("session", names.SESSION_BUCKET, int),
     _Column("concurrency", names.CALL_CONCURRENCY, float),
     _Column("server_address", names.SERVER_ADDRESS, str),
     _Column("server_port", names.SERVER_PORT, int),
@@ -128,7 +130,6 @@ SLOTS = {
     for column in table.columns
 }
 """Every attribute a leg is read from; a decoder may skip all others unread."""
-LEG_KEYS = frozenset(SLOTS)
 
 
 def to_attributes(leg: Leg) -> dict[str, Value]:

@@ -18,6 +18,7 @@ from opentelemetry.sdk.resources import Resource
 
 from shadowmesh import names
 from shadowmesh.policy.budget import Remaining
+from shadowmesh.policy.draws import Drawn, DrawnKey
 from shadowmesh.policy.live_gate import FunnelKey, LossKey
 from shadowmesh.policy.skew import KeyFigures
 
@@ -57,6 +58,9 @@ class MirrorMetrics:
         reloads: Callable[[], Mapping[names.ReloadResult, int]],
         harm: Callable[[], str],
         sampling: Callable[[], Mapping[str, KeyFigures]],
+        draws: Callable[[], Mapping[DrawnKey, Drawn]],
+        captured: Callable[[], Mapping[tuple[str, str], int]] = dict,
+        aborts: Callable[[], Mapping[tuple[str, str, str], int]] = dict,
     ) -> None:
         self._funnel = funnel
         self._active = active
@@ -67,6 +71,10 @@ class MirrorMetrics:
         self._reloads = reloads
         self._harm = harm
         self._sampling = sampling
+        self._draws = draws
+        self._captured = captured
+        self._aborts = aborts
+        self._drawn: Mapping[DrawnKey, Drawn] = {}
         self._closed = False
         self._silent = False
         self._provider = MeterProvider(
@@ -99,6 +107,12 @@ class MirrorMetrics:
             callbacks=[self._unless_silent(self._observe_lost)],
             unit="{request}",
             description="Exchanges of the funnel whose legs are known to be lost, by whom",
+        )
+        meter.create_observable_counter(
+            names.METRIC_MIRROR_ABORTS,
+            callbacks=[self._unless_silent(self._observe_aborts)],
+            unit="{request}",
+            description="Shadow calls whose live client had its own ended by id, by who ended the shadow",
         )
         meter.create_observable_gauge(
             names.METRIC_MIRROR_BREAKER_STATE,
@@ -148,6 +162,31 @@ class MirrorMetrics:
             unit="{request}",
             description="Calls without the key that their experiment samples by, which were sampled by themselves",
         )
+        meter.create_observable_counter(
+            names.METRIC_CAPTURE_CALLS,
+            callbacks=[self._unless_silent(self._observe_captured)],
+            unit="{request}",
+            description="Live calls that were to be captured to files, by what became of them",
+        )
+        # In this order: the first one takes the counts, and the others say what these were.
+        meter.create_observable_counter(
+            names.METRIC_MIRROR_SAMPLING_ELIGIBLE,
+            callbacks=[self._unless_silent(self._observe_eligible)],
+            unit="{request}",
+            description="Calls that were drawn for a target, where each is drawn by itself",
+        )
+        meter.create_observable_counter(
+            names.METRIC_MIRROR_SAMPLING_SAMPLED,
+            callbacks=[self._unless_silent(self._observe_sampled)],
+            unit="{request}",
+            description="Those of the drawn calls that were taken, whatever became of them then",
+        )
+        meter.create_observable_counter(
+            names.METRIC_MIRROR_SAMPLING_EXPECTED,
+            callbacks=[self._unless_silent(self._observe_expected)],
+            unit="{request}",
+            description="How many of the drawn calls were to be taken: the sum of their rates",
+        )
 
     def forget(self) -> None:
         """Say nothing any more: in a forked process the SDK revives the parent's reader, whose account is not ours."""
@@ -182,6 +221,11 @@ class MirrorMetrics:
     def _observe_lost(self, _: CallbackOptions) -> Iterable[Observation]:
         for (experiment, target, reason), count in self._lost().items():
             about = {names.EXPERIMENT_NAME: experiment, names.TARGET_NAME: target, names.MIRROR_LOSS_REASON: reason}
+            yield Observation(count, about)
+
+    def _observe_aborts(self, _: CallbackOptions) -> Iterable[Observation]:
+        for (experiment, target, result), count in self._aborts().items():
+            about = {names.EXPERIMENT_NAME: experiment, names.TARGET_NAME: target, names.MIRROR_ABORT_RESULT: result}
             yield Observation(count, about)
 
     def _observe_breakers(self, _: CallbackOptions) -> Iterable[Observation]:
@@ -225,6 +269,21 @@ class MirrorMetrics:
         for experiment, keys in self._sampling().items():
             yield Observation(keys.missing, {names.EXPERIMENT_NAME: experiment})
 
+    def _observe_eligible(self, _: CallbackOptions) -> Iterable[Observation]:
+        self._drawn = self._draws()
+        return [Observation(sums.eligible, _drawn(key)) for key, sums in self._drawn.items()]
+
+    def _observe_sampled(self, _: CallbackOptions) -> Iterable[Observation]:
+        return [Observation(sums.sampled, _drawn(key)) for key, sums in self._drawn.items()]
+
+    def _observe_expected(self, _: CallbackOptions) -> Iterable[Observation]:
+        return [Observation(sums.expected, _drawn(key)) for key, sums in self._drawn.items()]
+
+    def _observe_captured(self, _: CallbackOptions) -> Iterable[Observation]:
+        for (result, reason), count in self._captured().items():
+            about = {names.CAPTURE_RESULT: result}
+            yield Observation(count, {**about, names.MIRROR_DROP_REASON: reason} if reason else about)
+
     def _observe_active(self, _: CallbackOptions) -> Iterable[Observation]:
         for (experiment, target), count in self._active().items():
             yield Observation(count, {names.EXPERIMENT_NAME: experiment, names.TARGET_NAME: target})
@@ -235,3 +294,11 @@ class MirrorMetrics:
 
 def _target(one: Remaining) -> dict[str, str]:
     return {names.EXPERIMENT_NAME: one.experiment, names.TARGET_NAME: one.target}
+
+
+def _drawn(key: DrawnKey) -> dict[str, str]:
+    return {
+        names.EXPERIMENT_NAME: key.experiment,
+        names.TARGET_NAME: key.target,
+        names.CONFIG_DIGEST: key.config_digest,
+    }

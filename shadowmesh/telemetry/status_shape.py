@@ -120,6 +120,22 @@ class Buffers(Shape):
     pairs: Pairs | None
 
 
+class Captured(Shape):
+    """
+    Live calls that were to be captured to files: ``written`` whole, ``incomplete`` where messages did not fit, ``shed``
+    by reason, ``failed`` at the disk. ``accepting`` is false where the configuration asks for it no more; ``queue`` and
+    ``bytes`` are what waits for the disk.
+    """
+
+    accepting: bool
+    written: int
+    incomplete: int
+    failed: int
+    shed: dict[str, int]
+    queue: Fill
+    bytes: Fill
+
+
 class Carrier(Shape):
     """
     What moves frames to the engine: ``loop``, ``thread`` or ``process``; ``null`` before an interceptor was asked for.
@@ -174,7 +190,7 @@ class ConfigFile(Shape):
 class InterceptorStatus(Status):
     """
     A mesh in one process. ``harm_guard`` is what the guard reports, ``null`` where there is none; ``config_file`` is
-    ``null`` where the mesh was not made from one.
+    ``null`` where the mesh was not made from one, ``captured`` where nothing is captured.
     """
 
     kind: Literal["interceptor"] = "interceptor"
@@ -184,6 +200,7 @@ class InterceptorStatus(Status):
     carrier: Carrier
     harm_guard: dict[str, Any] | None
     config_file: ConfigFile | None = None
+    captured: Captured | None = None
 
 
 class Requests(Shape):
@@ -245,7 +262,8 @@ class Export(Shape):
 class Storage(Shape):
     """
     Where a processor keeps what it was sent: bytes in the journal, the place of the store, records that wait for it,
-    records it refused for good, and whether its last answer was an error.
+    records it refused for good, whether its last answer was an error, and captured texts that came too late to be
+    compared.
     """
 
     journal: Fill
@@ -253,6 +271,7 @@ class Storage(Shape):
     waiting: int
     refused: int
     failing: bool
+    late_texts: int = 0
 
 
 class ProcessorStatus(Status):

@@ -113,13 +113,34 @@ def test_calls_are_captured_whole_and_a_map_is_checked_against_them_as_in_the_to
     assert method["fields"][0] == {"field": "request.model", "path": "model", "found": 1, "example": "m"}
 
 
+def test_what_the_configuration_says_holds_and_its_protocols_tell_the_shapes_of_their_methods(folder: Path) -> None:
+    (folder / "mesh.yaml").write_text(
+        block("protocols:") + "capture: {to: elsewhere, metadata: [x-tenant], rate: 1.0}\nproxy: {reflection: false}\n"
+    )
+    with (
+        Backend(answering(folder)) as backend,
+        capturing(backend.address, "--config", "mesh.yaml", "--to", "calls") as (address, _),
+    ):
+        assert asked(address, folder, metadata=(("x-tenant", "a"),))
+    (call,) = read_calls("calls")
+    assert (call.arity, call.metadata) == ("unary_stream", (("x-tenant", "a"),))
+    assert not Path("elsewhere").exists()
+
+
+def test_a_protocol_of_a_configuration_is_known_by_its_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "mesh.yaml").write_text(block("protocols:"))
+    (folder / "one.jsonl").write_text('{"schema": "shadowmesh.capture/1"}\n')
+    assert main(["protocol", "check", "acme", "--config", "mesh.yaml", "--sample", "one.jsonl"]) == 1
+    assert capsys.readouterr().out == f"{ASK}: 0 calls, 0 exchanges\n"
+
+
 def test_only_the_methods_that_are_asked_for_are_captured(folder: Path) -> None:
     with (
         Backend(answering(folder)) as backend,
         capturing(backend.address, "--method", "/acme.Other/*") as (address, _),
     ):
         assert asked(address, folder)
-    assert not list(read_calls("calls"))
+    assert not list(Path("calls").iterdir())
 
 
 def test_messages_that_are_not_what_the_map_says_are_told_and_the_code_is_1(

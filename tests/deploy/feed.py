@@ -26,6 +26,7 @@ from shadowmesh.compare.texts import TextComparison
 from shadowmesh.model import Cost, Leg, Pair
 from shadowmesh.names import BudgetLimit, Decision, DropReason, HarmFigure, ReloadResult, SpanOutcome, TimeBoxLimit
 from shadowmesh.policy.budget import Remaining
+from shadowmesh.policy.draws import Drawn, DrawnKey
 from shadowmesh.policy.live_gate import FunnelKey, LossKey
 from shadowmesh.policy.skew import KeyFigures
 from shadowmesh.processor.instruments import OBSERVED
@@ -137,6 +138,9 @@ class _Server:
             reloads=lambda: {ReloadResult.APPLIED: self._step},
             harm=lambda: HarmFigure.LATENCY if self._step > STEPS // 2 else "",
             sampling=lambda: {EXPERIMENT: KeyFigures(0.25, self._step)},
+            draws=lambda: {
+                DrawnKey(EXPERIMENT, TARGET, "c" * 12): Drawn(100 * self._step, 10 * self._step, 10.0 * self._step)
+            },
         )
 
     def exchanges(self, step: int) -> None:

@@ -57,6 +57,7 @@ def interceptor(lost: int) -> MetricsData:
         reloads=dict,
         harm=str,
         sampling=dict,
+        draws=dict,
     )
     data = reader.get_metrics_data()
     assert data is not None

@@ -11,16 +11,21 @@ from typing import Any
 
 import grpc
 import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from support.experiments import GENERATE
+from support.legs import live, shadow
 from support.meshes import config, target
 from support.models import Model
-from support.otlp import OtlpSink
+from support.otlp import OtlpSink, legs_request
 from support.servers import interceptor_of, live_server
+from support.stored_texts import said_by
 from support.wire import request, response
 from support.worlds import with_mirror
 
 from shadowmesh import names
 from shadowmesh.build import Mesh
+from shadowmesh.cli.gate import look
+from shadowmesh.processor.intake import Signal
 from shadowmesh.processor.service import Processor
 from shadowmesh.processor.settings import ProcessorSettings
 from shadowmesh.schema import messages
@@ -159,3 +164,37 @@ async def test_without_captured_text_nothing_is_said_of_it(tmp_path: Path) -> No
     sink = await processed("sync", tmp_path, "off")
     assert checks(sink, "output_similarity") == {}
     assert names.METRIC_PAIR_OUTPUT_DIVERGENCE not in sink.metrics()
+
+
+def texts_of(pair_id: str) -> bytes:
+    """Return the log events of both legs of a pair, as somebody who has no structured attributes sends them."""
+    events = ExportLogsServiceRequest()
+    for content in said_by(pair_id, "yes", "no"):
+        record = events.resource_logs.add().scope_logs.add().log_records.add()
+        for key, value in (
+            (names.EXPERIMENT_NAME, content.experiment),
+            (names.PAIR_ID, content.pair_id),
+            (names.ROLE, content.role),
+            (names.TARGET_NAME, content.target),
+            (names.GEN_AI_OUTPUT_MESSAGES, content.output or ""),
+        ):
+            record.attributes.add(key=key).value.string_value = value
+    return events.SerializeToString()
+
+
+async def test_texts_that_come_when_their_pair_was_folded_are_counted_where_people_look(tmp_path: Path) -> None:
+    async with OtlpSink() as sink:
+        async with running(tmp_path, sink) as processor:
+            await processor.take(Signal.TRACES, legs_request([live("early"), shadow("early")]))
+            assert await processor.stored(20)
+            await processor.fold()
+            await processor.take(Signal.LOGS, texts_of("early"))
+            assert await processor.stored(20)
+            storage = processor.status().storage
+            assert storage is not None
+            assert storage.late_texts == 2
+            await processor.drain(20)
+        (late,) = sink.metrics()[names.METRIC_STORE_LATE_TEXTS].sum.data_points
+        assert late.as_int == 2
+    judged = look(f"sqlite:///{tmp_path / 'pairs.db'}", ())
+    assert any("2 captured texts came so late" in warning for one in judged.verdicts for warning in one.warnings)

@@ -20,7 +20,7 @@ from support.otlp import counter_request, legs_request, spans_request
 from shadowmesh import names
 from shadowmesh.errors import DecodeError
 from shadowmesh.model import ChunkGaps, Cost, Leg
-from shadowmesh.processor.decode import SpanDecoder, Spans, decode_funnel
+from shadowmesh.processor.decode import SpanDecoder, Spans, decode_counters
 from shadowmesh.processor.decode_view import otlp_view
 from shadowmesh.schema.descriptors import message_class
 
@@ -176,7 +176,7 @@ def test_a_parent_id_of_the_wrong_length_makes_a_root() -> None:
 
 @given(st.binary(max_size=300))
 def test_arbitrary_bytes_raise_nothing_but_decode_error(data: bytes) -> None:
-    for decode in (decode_spans, decode_funnel):
+    for decode in (decode_spans, decode_counters):
         try:
             decode(data)
         except DecodeError:
@@ -189,7 +189,7 @@ def test_damaged_requests_raise_nothing_but_decode_error(data: st.DataObject) ->
     mirrored = {names.EXPERIMENT_NAME: "e", names.TARGET_NAME: "t", names.MIRROR_DECISION: "mirrored"}
     for decode, request in (
         (decode_spans, legs_request(FULL)),
-        (decode_funnel, counter_request(names.METRIC_MIRROR_REQUESTS, [(mirrored, 3)])),
+        (decode_counters, counter_request(names.METRIC_MIRROR_REQUESTS, [(mirrored, 3)])),
     ):
         damaged = bytearray(request)
         for _ in range(data.draw(st.integers(1, 4))):
@@ -272,7 +272,7 @@ def test_the_interceptors_funnel_is_read_with_its_instance() -> None:
             ),
         ],
     )
-    mirrored, dropped = decode_funnel(request)
+    mirrored, dropped = decode_counters(request).funnel
     assert mirrored.series == ("interceptor-1", "e", "t", "mirrored", "", "", "")
     assert dropped.series == ("interceptor-1", "e", "t", "dropped", "queue_full", "a/B", "")
     assert (mirrored.value, dropped.value, mirrored.cumulative) == (8, 2, True)
@@ -280,8 +280,8 @@ def test_the_interceptors_funnel_is_read_with_its_instance() -> None:
 
 
 def test_other_metrics_and_points_that_say_too_little_are_skipped() -> None:
-    assert decode_funnel(counter_request("http.requests", [({}, 1)])) == []
-    assert decode_funnel(counter_request(names.METRIC_MIRROR_REQUESTS, [({names.TARGET_NAME: "t"}, 1)])) == []
+    assert decode_counters(counter_request("http.requests", [({}, 1)])) == ([], [])
+    assert decode_counters(counter_request(names.METRIC_MIRROR_REQUESTS, [({names.TARGET_NAME: "t"}, 1)])) == ([], [])
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
@@ -290,6 +290,6 @@ def test_a_count_that_is_no_count_is_skipped(value: float) -> None:
     request = ExportMetricsServiceRequest.FromString(counter_request(names.METRIC_MIRROR_REQUESTS, [(attributes, 3)]))
     point = request.resource_metrics[0].scope_metrics[0].metrics[0].sum.data_points[0]
     point.as_double = value
-    assert decode_funnel(request.SerializeToString()) == []
+    assert decode_counters(request.SerializeToString()).funnel == []
     point.as_double = 3.0
-    assert [one.value for one in decode_funnel(request.SerializeToString())] == [3]
+    assert [one.value for one in decode_counters(request.SerializeToString()).funnel] == [3]

@@ -15,7 +15,7 @@ from shadowmesh.names import Foreign
 from shadowmesh.processor.decode_aliases import ALIASES
 from shadowmesh.processor.decode_attributes import MAKERS, NOTHING, Attributes
 from shadowmesh.processor.decode_view import otlp_view
-from shadowmesh.telemetry.attributes import LEG_KEYS, from_attributes
+from shadowmesh.telemetry.attributes import SLOTS, from_attributes
 
 TEXTS = st.text(max_size=200)
 VALUES: st.SearchStrategy[AnyValue] = st.one_of(
@@ -32,7 +32,7 @@ VALUES: st.SearchStrategy[AnyValue] = st.one_of(
     ),
     st.just(AnyValue(array_value=ArrayValue(values=[AnyValue(int_value=1)]))),
 )
-KEYS = st.sampled_from(sorted(LEG_KEYS | ALIASES.keys())) | st.text(max_size=140)
+KEYS = st.sampled_from(sorted(SLOTS.keys() | ALIASES.keys())) | st.text(max_size=140)
 COMPLETE = {
     names.EXPERIMENT_NAME: "e",
     names.PAIR_ID: "p",
@@ -68,7 +68,7 @@ def plain(value: AnyValue) -> Any:
 @given(KEYS, VALUES)
 def test_it_says_what_the_span_s_reader_would_read(key: str, value: AnyValue) -> None:
     said = read(KeyValue(key=key, value=value).SerializeToString())
-    if key not in LEG_KEYS:
+    if key not in SLOTS:
         assert said is NOTHING or key in ALIASES
         return
     if value.WhichOneof("value") is None:

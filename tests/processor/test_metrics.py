@@ -76,6 +76,7 @@ GOLDEN: dict[str, tuple[str, str, list[tuple[dict[str, Any], float]]]] = {
     "shadowmesh.journal.size": ("UpDownCounter", "By", [({}, 4096)]),
     "shadowmesh.store.waiting": ("UpDownCounter", "{record}", [({}, 5)]),
     "shadowmesh.store.refused": ("Counter", "{record}", [({}, 1)]),
+    "shadowmesh.store.late_texts": ("Counter", "{text}", [({}, 9)]),
     "shadowmesh.receiver.set_aside": ("Counter", "{request}", [({}, 2)]),
     "shadowmesh.verdict.alarms": (
         "Counter",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from random import Random
 from typing import Any
@@ -12,17 +13,19 @@ from hypothesis import strategies as st
 from opentelemetry.sdk.metrics.export import HistogramDataPoint
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
+from support.draws import exported
 from support.legs import T0, lasting, live, shadow, usage
 from support.otlp import counter_request, legs_request
 
 from shadowmesh import names
 from shadowmesh.errors import DecodeError
 from shadowmesh.model import Leg
+from shadowmesh.policy.draws import Drawn, DrawnKey
 from shadowmesh.pricing import PriceSettings, Pricing
 from shadowmesh.processor.intake import Signal
 from shadowmesh.processor.pipeline import Decoded, Pipeline
 from shadowmesh.processor.settings import ProcessorSettings
-from shadowmesh.store.records import Added, Content, PairRecord
+from shadowmesh.store.records import Added, Content, PairRecord, Sampling
 from shadowmesh.testing import FakeClock
 
 PRICES = (PriceSettings(role=names.Role.LIVE, per_second=1.0), PriceSettings(target="a", per_second=0.5))
@@ -198,3 +201,15 @@ def test_the_funnel_adds_up() -> None:
     (account,) = bench.pipeline.accounts()
     assert (account.sent, account.outcomes, account.waiting) == (5, {"matched": 3, "not_comparable": 1}, 1)
     assert account.missing == 0
+
+
+def test_a_checkpoint_holds_how_calls_were_drawn_and_an_older_one_does_without() -> None:
+    bench, again, older = Bench(), Bench(), Bench()
+    for request in exported(DrawnKey("e", "t", "c0ffee"), Drawn(10, 4, 2.5), Drawn(30, 9, 7.5)):
+        bench.counters(request)
+    state = json.loads(json.dumps(bench.pipeline.state()))
+    again.pipeline.restore(state)
+    assert again.pipeline.sampling() == bench.pipeline.sampling() == [Sampling("e", "t", "c0ffee", 30, 9, 7.5)]
+    del state["sampling"]
+    older.pipeline.restore(state)
+    assert older.pipeline.sampling() == []

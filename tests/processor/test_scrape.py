@@ -91,6 +91,7 @@ SERIES = {
     "shadowmesh_journal_size_bytes",
     "shadowmesh_store_waiting",
     "shadowmesh_store_refused_total",
+    "shadowmesh_store_late_texts_total",
     "shadowmesh_receiver_set_aside_total",
     "shadowmesh_verdict_alarms_total",
     "shadowmesh_alerts_waiting",

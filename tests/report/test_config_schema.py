@@ -38,7 +38,8 @@ def test_a_duration_and_a_size_may_have_a_unit() -> None:
 
 
 def test_tls_is_a_switch_or_its_settings() -> None:
-    assert of("TargetSettings", "tls")["anyOf"] == [{"type": "boolean"}, {"$ref": "#/$defs/TlsSettings"}]
+    for one in ("TargetSettings", "LiveServerSettings", "ProtocolSettings"):
+        assert of(one, "tls")["anyOf"] == [{"type": "boolean"}, {"$ref": "#/$defs/TlsSettings"}]
 
 
 def test_keys_say_what_they_mean_without_markup() -> None:

@@ -173,6 +173,15 @@ def test_what_calls_are_sampled_by_is_said_where_not_all_are_mirrored(by: Any, s
             {"transform": {"set_fields": {"sampling.top_k": 1}, "remove_fields": ["prompt"], "tools": "drop"}},
             "differ from the live ones: no tools, sampling.top_k 1 and no prompt.",
         ),
+        (
+            {"translate": {"protocol": "tgis", "defaults": {"max_tokens": 64, "temperature": "unset"}}},
+            "Where a request leaves it unsaid, it is asked for max_tokens 64.",
+        ),
+        ({"translate": {"protocol": "tgis"}}, "It speaks tgis and is asked what can be said whole in that"),
+        (
+            {"translate": {"protocol": "tgis", "defaults": {"top_k": "unset"}}},
+            "Of top_k that a request leaves unsaid it is told nothing.",
+        ),
         ({"transform": {"tools": "drop"}}, "Requests that offer tools reach it without them."),
         ({}, "What may act in the world does not reach it"),
         ({"allow_unsafe": ["/a.B/C"]}, "those of /a.B/C reach it, without their tools."),
@@ -189,8 +198,9 @@ def test_every_policy_of_a_target_is_said_in_words(policy: dict[str, Any], said:
     ("facts", "said"),
     [
         ({}, "with an error of at most 5 %: its P95 latency is below 1.2 times that of live; it fails at most 0.5 "),
-        ({}, "there are more than 10,000 pairs from 100 minutes or more, with at most 5 % shed."),
-        ({}, "the contrary of one of these is shown, or its texts raise more flags than live's, for all methods"),
+        ({}, "That takes more than 10,000 pairs, from 100 minutes or more, with at most 5 % shed."),
+        ({}, "these is shown, for all methods together or for one alone of the eight with most pairs, from 20 minutes"),
+        ({"content": "events"}, "or that its texts raise a flag more often by 2 percentage points, for all methods"),
         ({}, "How similar outputs are is not asked: content is off"),
         ({"criteria": {"errors": {"mode": "strict"}}}, "it fails less often than live"),
         ({"criteria": {"latency": [{"measure": "first_chunk", "quantile": 0.5}]}}, "its P50 time to the first chunk"),
@@ -217,7 +227,7 @@ def test_when_a_candidate_may_go_live_is_said_in_words(facts: dict[str, Any], sa
 def test_what_is_not_asked_is_not_said() -> None:
     off = {name: {"enabled": False} for name in ("errors", "coverage", "similarity")}
     told = text(config(target(), content="events", criteria=off))
-    assert not [word for word in ("fails", "pairs from", "similar") if word in told]
+    assert not [word for word in ("fails", "That takes", "similar") if word in told]
     assert "may go live" not in text(config(target(kind="control")))
 
 

@@ -154,7 +154,7 @@ def test_a_pair_that_is_bad_in_two_ways_has_one_row_with_both() -> None:
 def test_what_is_worse_in_one_method_only_says_in_which() -> None:
     failed = replace(verdict().findings[0], result=Result.FAIL, stratum="/chat.Chat/Complete")
     found = shown(candidate(verdict=verdict(answer=Answer.NO_GO, findings=(failed,))))
-    assert "shown to be worse: P95 latency in Complete" in found.text
+    assert "worse than allowed: P95 latency in Complete" in found.text
 
 
 def test_guards_that_no_pair_speaks_of_are_named_in_one_line() -> None:

@@ -55,6 +55,24 @@ def test_an_example_is_one_short_line_that_a_terminal_only_prints(example: str) 
     assert len(shown) <= 80
 
 
+def test_what_stands_in_the_metadata_is_found_where_the_capture_has_it() -> None:
+    method = "/fmaas.GenerationService/Generate"
+    one = call(method, [b""], [])._replace(metadata=(("x-correlation-id", "r"), ("x-more", "secret")))
+    result = checked("tgis", one, call(method, [b""], []))[method]
+    found = {one.field: (one.path, one.found, one.example) for one in result.fields}
+    assert found["identity"] == ("md:x-correlation-id", 1, "r")
+    assert "secret" not in repr(result)
+
+
+def test_what_ends_calls_is_read_for_their_ids() -> None:
+    method = "/vllm.grpc.engine.VllmEngine/Abort"
+    result = checked("vllm_smg", call(method, [b"\x0a\x01r\x0a\x01s"], [b""]), call(method, [b"\xff"], []))[method]
+    assert (result.calls, result.unreadable, result.good) == (2, 1, False)
+    assert [(one.field, one.path, one.found, one.example) for one in result.fields] == [
+        ("aborts.ids", "request_ids[*]", 1, "r")
+    ]
+
+
 def test_without_a_call_of_its_own_a_map_is_not_good() -> None:
     nothing = check("shadowmesh", builtin().protocols["shadowmesh"], [call("/acme.Other/Ask", [b""], [])])
     assert (nothing.good, nothing.others) == (False, {"/acme.Other/Ask": 1})

@@ -116,6 +116,19 @@ def test_an_interceptor_says_who_it_is_and_everything_it_holds() -> None:
     assert "mirrors nothing" not in text
 
 
+def test_what_was_captured_to_files_is_said_and_what_was_not() -> None:
+    assert "captured" not in words(text_of(INTERCEPTOR)).split("harm guard")[1]
+    captured: dict[str, Any] = {
+        "accepting": True, "written": 1200, "incomplete": 0, "failed": 0, "shed": {},
+        "queue": {"used": 0, "cap": 4096}, "bytes": {"used": 0, "cap": 67108864},
+    }  # fmt: skip
+    assert "captured 1,200 calls written whole" in words(text_of(INTERCEPTOR | {"captured": captured}))
+    captured |= {"accepting": False, "incomplete": 3, "failed": 2, "shed": {"queue_full": 9}}
+    captured |= {"queue": {"used": 7, "cap": 4096}, "bytes": {"used": 49152, "cap": 67108864}}
+    said = "1,200 calls written whole, 3 incomplete, 2 failed at the disk, shed: 9 queue full"
+    assert f"{said}, 7 frames, 48 KiB wait for the disk; ended" in words(text_of(INTERCEPTOR | {"captured": captured}))
+
+
 def test_what_is_wrong_with_an_interceptor_is_said() -> None:
     target = TARGET | {"admits": False, "shed_reason": "circuit_open"}
     target["funnel"] = FUNNEL | {"eligible": 9, "disabled": 4, "adds_up": False}
@@ -240,3 +253,11 @@ def test_how_sampling_keys_come_is_shown_where_there_are_any(keys: dict[str, Any
 def test_the_configuration_file_says_what_became_of_its_changes(changes: dict[str, Any], said: str) -> None:
     file = {"path": "shadowmesh.yaml", "watched": True, "applied": 2, "refused": 0, "problem": None}
     assert said in words(text_of(INTERCEPTOR | {"config_file": file | changes}))
+
+
+def test_texts_that_came_too_late_are_said_where_there_were_any() -> None:
+    storage = {"journal": {"used": 1, "cap": 2}, "store": "sqlite:///pairs.db", "waiting": 0, "refused": 0}
+    known = PROCESSOR | {"storage": storage | {"failing": False}}
+    assert "too late" not in words(text_of(known))
+    known = PROCESSOR | {"storage": storage | {"failing": False, "late_texts": 12}}
+    assert "0 waiting, 12 texts too late to be compared" in words(text_of(known))

@@ -96,7 +96,7 @@ def test_several_that_decide_are_named_and_each_says_why_below() -> None:
 def test_what_is_worse_in_one_method_only_says_in_which() -> None:
     alone = replace(FAILED, stratum="/acme.v1.Models/Generate")
     text = drawn(judgement(verdict(Answer.NO_GO, findings=(alone,))))
-    assert text.splitlines()[0] == "candidate of summaries: NO GO  shown to be worse: latency P95 in Generate"
+    assert text.splitlines()[0] == "candidate of summaries: NO GO  worse than allowed: latency P95 in Generate"
 
 
 def test_a_guard_that_is_open_is_not_what_is_waited_for() -> None:
@@ -112,10 +112,15 @@ def test_what_is_shown_is_said_without_its_reason() -> None:
     assert "  latency P95: the opposite is shown\n" in text
 
 
+def test_a_reason_that_is_called_like_the_finding_is_said_once() -> None:
+    chosen = finding("sample_ratio", Result.NOT_YET, reason=Reason.SAMPLE_RATIO, detail="20% sampled instead of 50%")
+    assert "  sample ratio: 20% sampled instead of 50%\n" in drawn(judgement(verdict(findings=(chosen, FAILED))))
+
+
 def test_all_who_decide_are_named_and_of_many_how_many_more() -> None:
     bad = [verdict(Answer.NO_GO, target=f"t{number}", findings=(FAILED,)) for number in range(6)]
     last = " ".join(drawn(judgement(*bad)).partition("all candidates")[2].split())
-    assert all(f"summaries/t{number}: shown to be worse: latency P95" in last for number in range(4))
+    assert all(f"summaries/t{number}: worse than allowed: latency P95" in last for number in range(4))
     assert last.endswith("; and 2 more")
 
 
@@ -146,7 +151,7 @@ def test_criteria_come_before_guards_and_these_before_reports() -> None:
 
 def test_more_candidates_have_one_answer_at_the_end_and_none_has_one_too() -> None:
     two = drawn(judgement(verdict(Answer.GO), verdict(Answer.NO_GO, target="other", findings=(FAILED,))))
-    assert two.splitlines()[-1] == "all candidates: NO GO  summaries/other: shown to be worse: latency P95"
+    assert two.splitlines()[-1] == "all candidates: NO GO  summaries/other: worse than allowed: latency P95"
     assert drawn(judgement()) == "no candidate: NOT YET  there is no evidence about any candidate\n"
 
 

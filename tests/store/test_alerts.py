@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
-from support.folded import KEY, at, fold, pair
+from support.folded import ALWAYS, KEY, at, fold, pair
 from support.legs import SECOND, T0
 from support.stores import OpenStore
 
@@ -19,7 +19,6 @@ from shadowmesh.store.records import PairRecord
 from shadowmesh.store.settings import RetentionSettings
 from shadowmesh.store.store import Store
 from shadowmesh.store.tables import ALERTS, ANSWERS, LEDGERS, WATCHES
-from shadowmesh.store.unfolded import ALWAYS
 from shadowmesh.store.watches import Watching
 from shadowmesh.verdict.records import Answer
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from support.folded import KEY, fold, pair
+from support.folded import ALWAYS, KEY, fold, pair
 from support.legs import T0, usage
 from support.stored_pairs import records
 from support.stores import OpenStore
@@ -19,7 +19,7 @@ from shadowmesh.model import Cost, Leg
 from shadowmesh.store.records import PairRecord
 from shadowmesh.store.store import Store
 from shadowmesh.store.tables import TEXTS
-from shadowmesh.store.unfolded import ALL_NUMBERS, ALWAYS, NOTHING_FOLDED, Extent, Unfolded
+from shadowmesh.store.unfolded import ALL_NUMBERS, NOTHING_FOLDED, Extent, Unfolded
 from shadowmesh.verdict.facts import LegColumns, PairColumns, State
 
 

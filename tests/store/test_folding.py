@@ -79,6 +79,19 @@ def test_evidence_is_the_same_whether_it_was_folded_or_not(store: Store) -> None
     assert evidence(store) == before
 
 
+def test_sessions_come_into_the_ledgers_with_the_pairs_that_have_one(store: Store) -> None:
+    known = [3, 3, 200, None, 3, 0]
+    store.add([pair(f"p{n}", dispatched=n * 40.0, session=each) for n, each in enumerate(known)], now_ns=T0)
+    store.heartbeat(now_ns=NOW, watermark_ns=None)
+    before = evidence(store)
+    fold(store, at(100))
+    fold(store, at(700))
+    assert evidence(store) == before
+    ledger = book_of(store).ledgers(KEY)[_method()]
+    buckets, pairs = ledger.tally("sessions.pairs").items()
+    assert dict(zip(buckets.tolist(), pairs.tolist(), strict=True)) == {0: 1, 3: 3, 200: 1}
+
+
 def _method() -> str:
     return live().method
 
@@ -301,7 +314,12 @@ def test_the_ledgers_of_all_processors_are_one_ledger_of_all_rows(
         store = stores[who]
         if does == "store":
             some = [
-                pair(f"p{next(numbers):03d}", dispatched=random.uniform(0, 400), seconds=random.lognormvariate(-1, 1))
+                pair(
+                    f"p{next(numbers):03d}",
+                    dispatched=random.uniform(0, 400),
+                    seconds=random.lognormvariate(-1, 1),
+                    session=random.choice([None, 7, 8]),
+                )
                 for _ in range(many)
             ]
             records += some

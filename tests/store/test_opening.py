@@ -16,6 +16,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from pydantic import ValidationError
+from sqlalchemy import MetaData, Table
 from support.folded import KEY, fold, pair
 from support.legs import T0
 from support.stored_pairs import matched
@@ -29,8 +30,7 @@ from shadowmesh.store.reader import PairFilter, Reader
 from shadowmesh.store.schema import VERSION_TABLE
 from shadowmesh.store.settings import StoreSettings
 from shadowmesh.store.store import Store
-from shadowmesh.store.tables import METADATA, PROCESSORS
-from shadowmesh.store.writer import PairWriter
+from shadowmesh.store.tables import METADATA, PAIRS, PROCESSORS, TRAITS
 
 
 def settings_of(url: str) -> StoreSettings:
@@ -94,25 +94,32 @@ def test_a_file_that_another_process_makes_a_store_of_is_waited_for(lock: str, t
         opening.result(20).close()
 
 
-def test_a_store_of_the_first_version_is_upgraded_with_all_it_holds(url: str) -> None:
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_a_store_of_an_earlier_version_is_upgraded_with_all_it_holds(version: str, url: str, tmp_path: Path) -> None:
+    with open_at(f"sqlite:///{tmp_path}/today.db") as today:
+        today.add([pair("a"), pair("b", dispatched=1)], now_ns=T0)
+        with today.reader.reading() as connection:
+            held = {table: connection.execute(table.select()).mappings().all() for table in (PROCESSORS, TRAITS, PAIRS)}
     database = Database(url, create=True)
     config = schema._config()
     with database.writing() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "1")
-    pairs = PairWriter(database, 1, 0)
-    with database.writing() as connection:
-        life = {"instance": "i", "started_ns": 1, "last_seen_ns": 1, "watermark_ns": None, "number": 0}
-        connection.execute(PROCESSORS.insert().values(id=1, name="one", **life))
-    pairs.add([pair("a"), pair("b", dispatched=1)], now_ns=T0)
+        command.upgrade(config, version)
+        for table, rows in held.items():
+            then = Table(table.name, MetaData(), autoload_with=connection)
+            known = [{name: value for name, value in row.items() if name in then.c} for row in rows]
+            connection.execute(then.insert(), known)
     database.close()
 
-    with pytest.raises(StoreError, match="its schema is 1 and this ShadowMesh reads 2"):
+    with pytest.raises(StoreError, match=f"its schema is {version} and this ShadowMesh reads 3"):
         Reader.open(url)
     with open_at(url) as store:
         assert {stored.record.pair.pair_id for stored in store.reader.pairs(PairFilter())} == {"a", "b"}
         assert fold(store) == 2
         assert EvidenceBook.read(store.reader, now_ns=T0).keys() == [KEY]
+        with store.reader.reading() as connection:
+            now = Table("pairs", MetaData(), autoload_with=connection)
+            assert [column.name for column in now.columns] == [column.name for column in PAIRS.columns]
 
 
 def test_a_store_of_a_newer_version_is_refused_in_one_clear_line(open_store: OpenStore, url: str) -> None:
@@ -120,7 +127,7 @@ def test_a_store_of_a_newer_version_is_refused_in_one_clear_line(open_store: Ope
     with store._database.writing() as connection:
         connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '99'")
     for attempt in (lambda: open_store("two"), lambda: Reader.open(url)):
-        with pytest.raises(StoreError, match="its schema 99 is newer than this ShadowMesh, which knows up to 2"):
+        with pytest.raises(StoreError, match="its schema 99 is newer than this ShadowMesh, which knows up to 3"):
             attempt()
 
 
@@ -140,7 +147,7 @@ def test_a_reader_neither_makes_nor_upgrades_a_store(url: str, open_store: OpenS
         assert not Path(url.removeprefix("sqlite:///")).exists()
     store = open_store()
     with store._database.writing() as connection:
-        connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '2'")
+        connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '3'")
     Reader.open(url).close()
 
 

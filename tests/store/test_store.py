@@ -12,17 +12,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.legs import T0, live, shadow
 from support.postgresql import Server
-from support.stored_pairs import live_only, matched, records, shadow_only
+from support.stored_pairs import ended, live_only, matched, records, shadow_only
 from support.stores import OpenStore
 
 from shadowmesh.compare.comparison import compare
 from shadowmesh.errors import StoreError
 from shadowmesh.model import Fields, Pair
 from shadowmesh.processor.metrics import PairMetrics
+from shadowmesh.store.evidence import EvidenceBook
 from shadowmesh.store.reader import PairFilter
-from shadowmesh.store.records import Content, PairRecord
+from shadowmesh.store.records import Content, PairRecord, Sampling
 from shadowmesh.store.store import Store
 from shadowmesh.store.tables import PROCESSORS
+from shadowmesh.verdict.coverage import SampleRatio
+from shadowmesh.verdict.records import EvidenceKey
 
 NOW = T0 + 10**12
 _numbers = count(1)
@@ -206,6 +209,35 @@ def test_a_checkpoint_is_replaced_and_each_processor_has_its_own(open_store: Ope
     two.save_checkpoint(b"other", number=0, position=0, now_ns=NOW)
     assert open_store("one").checkpoint() == (1, 2**62, b"second")
     assert two.checkpoint() == (0, 0, b"other")
+
+
+def test_how_calls_were_drawn_is_saved_with_the_checkpoint_and_adds_up_over_processors(open_store: OpenStore) -> None:
+    one, two = open_store("one"), open_store("two")
+    key = EvidenceKey(experiment="e", target="t", target_digest="any", config_digest="c0ffee")
+
+    def known() -> SampleRatio | None:
+        return EvidenceBook.read(open_store("three").reader, now_ns=NOW).sampling(key)
+
+    def save(store: Store, *sums: Sampling) -> None:
+        store.save_checkpoint(b"", number=0, position=0, now_ns=NOW, sampling=sums)
+
+    assert known() is None
+    save(one, Sampling("e", "t", "c0ffee", 100, 49, 50.0), Sampling("e", "t", "other", 7, 7, 7.0))
+    save(two, Sampling("e", "t", "c0ffee", 10, 6, 5.0), Sampling("e", "u", "c0ffee", 1, 1, 0.5))
+    assert known() == SampleRatio(eligible=110, sampled=55, expected=55.0)
+    # What a checkpoint says takes the place of what the one before has said.
+    save(one, Sampling("e", "t", "c0ffee", 2**70, 2**69, 2.0**69))
+    assert known() == SampleRatio(eligible=2**53 + 10, sampled=2**53 + 6, expected=2.0**53 + 5)
+    save(one)
+    assert known() == SampleRatio(eligible=10, sampled=6, expected=5.0)
+
+
+def test_the_session_of_an_exchange_is_kept_where_it_is_one(store: Store) -> None:
+    for number, session in enumerate((None, 0, 255, 256, 2**40)):
+        store.add([ended(live(f"p{number}", session=session), shadow(f"p{number}"))], now_ns=NOW)
+    pairs = [stored.record.pair for stored in store.reader.pairs(PairFilter())]
+    found = {pair.pair_id: pair.live.session for pair in pairs if pair.live is not None}
+    assert found == {"p0": None, "p1": 0, "p2": 255, "p3": None, "p4": None}
 
 
 def test_captured_text_is_stored_once_and_found_by_its_pair(store: Store) -> None:

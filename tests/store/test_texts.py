@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from support.folded import fold as folded
 from support.legs import T0, live, shadow
 from support.stored_pairs import ended, live_only, matched
 from support.stored_texts import compared, messages, said, said_by, steps
@@ -12,6 +13,7 @@ from support.stores import OpenStore
 
 from shadowmesh.compare.similarity import Lexical
 from shadowmesh.compare.texts import TextComparison
+from shadowmesh.store.evidence import EvidenceBook
 from shadowmesh.store.reader import PairFilter
 from shadowmesh.store.records import Content
 from shadowmesh.store.settings import KeepSettings, RetentionSettings
@@ -177,3 +179,31 @@ def test_who_finds_what_another_has_stored_meanwhile_is_not_told_that_it_is_new(
 
     (late,) = steps(url, similarity=Overtaken())
     assert (told, late) == (["a", "b"], [])
+
+
+def test_a_text_that_comes_when_its_pair_is_folded_is_counted_and_said(open_store: OpenStore) -> None:
+    one, two = open_store("one"), open_store("two")
+    control = ended(live("a"), shadow("a", "control", target_kind="control"))
+    one.add([matched("a"), control, matched("b"), live_only("c")], now_ns=T0)
+    one.add_content([*said_by("b", "yes", "no")], now_ns=T0)
+    folded(one)
+    one.add([matched("later")], now_ns=T0)
+    in_time, not_asked = said_by("later", "yes", "no"), said("c", "yes")
+    assert one.add_content([*in_time, not_asked, said("nobody's", "yes")], now_ns=T0) == 4
+    assert one.late_texts == 0
+    # The text of the live leg is one, whatever it would have been compared with; it may reach another processor.
+    late = [*said_by("a", "yes", "no"), said("a", "yes", target="control")]
+    assert one.add_content(late[:2], now_ns=T0) + two.add_content(late, now_ns=T0) == 3
+    assert (one.late_texts, two.late_texts) == (2, 1)
+    assert EvidenceBook.read(one.reader, now_ns=T0).folds().late_texts == 3
+
+
+def test_ledgers_that_are_made_anew_take_late_texts_in(store: Store, url: str) -> None:
+    store.add([matched("a")], now_ns=T0)
+    folded(store)
+    store.add_content(said_by("a", "yes", "no"), now_ns=T0)
+    assert EvidenceBook.read(store.reader, now_ns=T0).folds().late_texts == 2
+    store.folding.restart()
+    assert compared(url) == ["a"]
+    folded(store)
+    assert EvidenceBook.read(store.reader, now_ns=T0).folds().late_texts == 0

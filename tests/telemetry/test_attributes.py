@@ -13,7 +13,7 @@ from support.legs import live, shadow
 from shadowmesh import names
 from shadowmesh.errors import DecodeError
 from shadowmesh.model import ChunkGaps, Cost, Fields, Leg
-from shadowmesh.telemetry.attributes import LEG_KEYS, error_type, from_attributes, to_attributes
+from shadowmesh.telemetry.attributes import SLOTS, error_type, from_attributes, to_attributes
 
 TEXTS = st.text(max_size=10)
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
@@ -93,10 +93,10 @@ def test_every_field_of_a_leg_has_exactly_one_attribute() -> None:
         fields=Fields(**filled(Fields)),
     )
     written = to_attributes(full).keys() - {names.RPC_SYSTEM_NAME, names.ERROR_TYPE}
-    assert written == LEG_KEYS
+    assert written == SLOTS.keys()
     outside = {"trace_id", "span_id", "parent_span_id", "started_ns", "ended_ns", "fields", "chunk_gaps", "cost"}
     flat = len(fields(Leg)) - len(outside) + len(fields(Fields)) + len(fields(ChunkGaps)) + len(fields(Cost))
-    assert len(LEG_KEYS) == flat
+    assert len(SLOTS) == flat
 
 
 def test_what_a_reader_must_not_guess_is_always_said_and_other_defaults_are_not() -> None:

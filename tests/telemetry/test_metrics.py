@@ -13,6 +13,7 @@ from support.metrics import attributes_of, kind_of, points_of, received, value_o
 
 from shadowmesh import names
 from shadowmesh.policy.budget import Remaining
+from shadowmesh.policy.draws import Drawn, DrawnKey
 from shadowmesh.policy.live_gate import FunnelKey, LossKey
 from shadowmesh.policy.skew import KeyFigures
 from shadowmesh.telemetry.metrics import MirrorMetrics
@@ -38,6 +39,7 @@ EXPERIMENT = {"shadowmesh.experiment.name": "summaries"}
 A, B, C = ({**EXPERIMENT, "shadowmesh.target.name": name} for name in "abc")
 DECISION, REASON = "shadowmesh.mirror.decision", "shadowmesh.mirror.drop_reason"
 MONEY = {"shadowmesh.mirror.budget.limit": "per_day", "shadowmesh.cost.currency": "USD"}
+DIGEST = "shadowmesh.config.digest"
 RELOAD, HARM = "shadowmesh.mirror.config.reload_result", "shadowmesh.mirror.harm.reason"
 
 # name → (instrument, unit, [(attributes, value)]), for what the fixture `metrics` is read from.
@@ -67,6 +69,9 @@ GOLDEN: dict[str, tuple[str, str, list[tuple[dict[str, str], float]]]] = {
         "{request}",
         [(EXPERIMENT, 3), ({"shadowmesh.experiment.name": "quiet"}, 0)],
     ),
+    "shadowmesh.mirror.sampling.eligible": ("Counter", "{request}", [({**A, DIGEST: "c0ffee"}, 80)]),
+    "shadowmesh.mirror.sampling.sampled": ("Counter", "{request}", [({**A, DIGEST: "c0ffee"}, 21)]),
+    "shadowmesh.mirror.sampling.expected": ("Counter", "{request}", [({**A, DIGEST: "c0ffee"}, 20.5)]),
 }
 
 
@@ -77,6 +82,13 @@ class Sources:
         self.funnel = Counter(FUNNEL)
         self.active = {("summaries", "a"): 3, ("summaries", "b"): 0}
         self.queued = 5
+        self.draws = {DrawnKey("summaries", "a", "c0ffee"): Drawn(80, 21, 20.5)}
+
+    def counted(self) -> dict[DrawnKey, Drawn]:
+        """Return the draws so far; while they are read, calls go on."""
+        now = dict(self.draws)
+        self.draws = {key: Drawn(2 * sums.eligible, 2 * sums.sampled, 2 * sums.expected) for key, sums in now.items()}
+        return now
 
 
 @pytest.fixture
@@ -103,6 +115,7 @@ def metrics(reader: InMemoryMetricReader, sources: Sources) -> Iterator[MirrorMe
         reloads=lambda: {names.ReloadResult.APPLIED: 2},
         harm=lambda: "latency",
         sampling=lambda: {"summaries": KeyFigures(0.25, 3), "quiet": KeyFigures(None, 0)},
+        draws=sources.counted,
     )
     yield made
     made.close(5)
@@ -212,6 +225,16 @@ def test_the_share_of_a_key_is_said_where_it_is_known_and_missing_keys_from_the_
         frozenset({("shadowmesh.experiment.name", "summaries")}): 3,
         frozenset({("shadowmesh.experiment.name", "quiet")}): 0,
     }
+
+
+@pytest.mark.usefixtures("metrics")
+def test_how_calls_were_drawn_is_said_as_of_one_moment(reader: InMemoryMetricReader) -> None:
+    about = frozenset({**A, DIGEST: "c0ffee"}.items())
+    for times in (1, 2):
+        found = collected(reader)
+        said = {name: points(found[f"shadowmesh.mirror.sampling.{name}"])[about] for name in ("eligible", "sampled")}
+        assert said == {"eligible": 80 * times, "sampled": 21 * times}
+        assert points(found["shadowmesh.mirror.sampling.expected"])[about] == int(20.5 * times)
 
 
 @pytest.mark.usefixtures("metrics")
