@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from shadowmesh.catalog import strict_yaml
 from shadowmesh.catalog.descriptors import pool_of
 from shadowmesh.errors import ConfigError, ProtocolMapError
+from shadowmesh.policy.headers import is_credential
 from shadowmesh.protocols.protocol_map import Classes, MethodMap, ProtocolMapSettings, bind
 from shadowmesh.schema.descriptors import message_class
 from shadowmesh.settings import Settings
@@ -63,15 +64,21 @@ class GivenProtocol(Settings):
         Raises:
             ProtocolMapError: a method or a message is not described, or a path is not one of its message's.
         """
-        for method in self.map.methods:
+        named = (*self.map.methods, *self.map.aborts)
+        for method in named:
             if not _METHOD.fullmatch(method):
                 raise ProtocolMapError(f"{self.protocol}: {method!r} is no full name such as /package.Service/Method")
         pool = self._pool()
-        classes = {method: found for method in self.map.methods if (found := _classes(pool, method)) is not None}
+        classes = {method: found for method in named if (found := _classes(pool, method)) is not None}
         try:
-            return bind(self.map, classes, partial(_message, pool))
+            maps = bind(self.map, classes, partial(_message, pool))
         except RecursionError as error:
             raise ProtocolMapError(f"{self.protocol}: a path is nested without end") from error
+        for method, one in maps.items():
+            if secret := next(filter(is_credential, sorted(one.metadata_keys)), None):
+                # What is read becomes a field of a span.
+                raise ProtocolMapError(f"{self.protocol}: {method}: {secret!r} is a credential and is never read")
+        return maps
 
     def _pool(self) -> DescriptorPool:
         return pool_of(b64decode(self.descriptors))

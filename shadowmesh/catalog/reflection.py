@@ -7,9 +7,9 @@ late protobuf.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
@@ -17,6 +17,8 @@ from google.protobuf.message import DecodeError
 
 from shadowmesh.catalog.descriptors import set_of
 from shadowmesh.errors import ProtocolMapError
+from shadowmesh.model import Metadata
+from shadowmesh.policy.credentials import NO_TLS, CredentialSettings, TlsSettings
 from shadowmesh.schema.descriptors import message_class
 
 METHODS = tuple(f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo" for version in ("v1", "v1alpha"))
@@ -24,6 +26,23 @@ METHODS = tuple(f"/grpc.reflection.{version}.ServerReflection/ServerReflectionIn
 _VIEW = "shadowmesh.views.reflection"
 _SECONDS = 5.0
 _MOST_FILES = 1024
+
+
+class Described(NamedTuple):
+    """A server that describes its services: its address, how it is connected to, and what a call has to bear."""
+
+    address: str
+    tls: TlsSettings = NO_TLS
+    credentials: tuple[CredentialSettings, ...] = ()
+
+
+Connect = Callable[[Described], tuple[grpc.Channel, Metadata]]
+"""
+Makes a channel to a server, and the metadata of calls to it.
+
+Raises:
+    ConfigError: a file or variable cannot be used; its key is the place within the settings.
+"""
 
 
 def asking(**about: str) -> bytes:
@@ -43,19 +62,22 @@ def files_in(answer: bytes) -> list[FileDescriptorProto]:
 
 
 @cache
-def described_by(address: str, services: tuple[str, ...]) -> bytes:
+def described_by(server: Described, services: tuple[str, ...], connect: Connect) -> bytes:
     """
     Return the descriptors of services and of all they import, as a ``FileDescriptorSet``.
 
-    A server is asked once in the life of a process; in the clear, and it has five seconds for each answer.
+    A server is asked once in the life of a process, and it has five seconds for each answer.
 
     Raises:
         ProtocolMapError: it cannot be reached, has no reflection, or does not know a service.
+        ConfigError: what it is to be called with cannot be used.
     """
-    with grpc.insecure_channel(address) as channel:
+    address = server.address
+    channel, metadata = connect(server)
+    with channel:
         for method in METHODS:
             try:
-                return _Asking(channel, method, address).all_of(services)
+                return _Asking(channel, method, address, metadata).all_of(services)
             except grpc.RpcError as error:
                 code: Any = getattr(error, "code", lambda: None)()
                 if code is not grpc.StatusCode.UNIMPLEMENTED:
@@ -66,7 +88,8 @@ def described_by(address: str, services: tuple[str, ...]) -> bytes:
 class _Asking:
     """Asks one server in one version."""
 
-    def __init__(self, channel: Any, method: str, address: str) -> None:
+    def __init__(self, channel: Any, method: str, address: str, metadata: Metadata) -> None:
+        self._metadata = metadata
         self._call = channel.stream_stream(method)
         self._address = address
         self._files: dict[str, FileDescriptorProto] = {}
@@ -87,7 +110,7 @@ class _Asking:
             yield from (one for one in file.dependency if one not in self._files)
 
     def _take(self, **about: str) -> bool:
-        answers = self._call(iter([asking(**about)]), timeout=_SECONDS)
+        answers = self._call(iter([asking(**about)]), timeout=_SECONDS, metadata=self._metadata)
         found = [file for answer in answers for file in files_in(answer)]
         self._files.update((file.name, file) for file in found)
         if len(self._files) > _MOST_FILES:

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
 
-from shadowmesh.protocols.parts import Conversation
 from shadowmesh.protocols.protocol_map import MethodMap
-from shadowmesh.protocols.reading import joined
-from shadowmesh.protocols.tool_calls import ToolCall
+from shadowmesh.protocols.reading import is_read, joined, reasons_of, tool_calls
+from shadowmesh.protocols.tool_calls import ToolCall, ToolResult
 
 Part = dict[str, str]
 _MOST_CHARACTERS = 256
@@ -37,6 +36,9 @@ class Said(NamedTuple):
 
 
 NOTHING = Said([], 0, False)
+_UNKNOWN = Said([], 0, True)
+TextOf = Callable[[Sequence[int]], str | None]
+"""Returns the text of token ids, ``None`` where one of them is no token."""
 
 
 def read_instructions(method_map: MethodMap, requests: Sequence[bytes], limit: int) -> Said:
@@ -44,23 +46,46 @@ def read_instructions(method_map: MethodMap, requests: Sequence[bytes], limit: i
     path = method_map.parts.instructions
     if path is None:
         return NOTHING
-    parts = (_text(text) for message in _parsed(method_map.parse_request, requests) for text in path.find(message))
+    parts = (_text(said) for message in _parsed(method_map.parse_request, requests) for said in path.find(message))
     room = _Room(limit)
     return room.said(room.parts(parts))
 
 
-def read_input(method_map: MethodMap, requests: Sequence[bytes], limit: int) -> Said:
+def read_input(method_map: MethodMap, requests: Sequence[bytes], limit: int, text_of: TextOf | None = None) -> Said:
     """Return what the model was given: the prompt as a message of the user, the conversation as it is."""
-    return _Room(limit).messages(_asked(method_map, requests))
+    return _Room(limit).messages(_asked(method_map, requests, text_of))
 
 
-def read_output(method_map: MethodMap, responses: Sequence[bytes], finish_reason: str, limit: int) -> Said:
-    """Return the answer as far as it went: one message, none where there was no response."""
+def read_output(
+    method_map: MethodMap, responses: Sequence[bytes], finish_reason: str, limit: int, text_of: TextOf | None = None
+) -> Said:
+    """
+    Return the answer as far as it went: a message for each output, none where there was no response.
+
+    Where nobody can tell the text of what was answered all of it is cut: an empty text would be like every other one.
+
+    Args:
+        finish_reason: why it ended, of outputs that do not say it themselves.
+        text_of: makes text of token ids, for protocols that have nothing else.
+    """
     answers = list(_parsed(method_map.parse_response, responses))
     if not answers:
         return NOTHING
-    head = {"role": "assistant", "finish_reason": _word(finish_reason)}
-    return _Room(limit).messages((head, parts) for parts in _answered(method_map, answers))
+    texts = _texts(method_map, answers, text_of) if is_read(method_map, answers) else None
+    return _UNKNOWN if texts is None else _Room(limit).messages(_answered(method_map, answers, texts, finish_reason))
+
+
+def _texts(method_map: MethodMap, answers: Sequence[Message], text_of: TextOf | None) -> dict[int, bytes] | None:
+    """Return the text of each output that has one, by its index; ``None`` where it is not known."""
+    texts = joined(method_map, "text", answers)
+    ids = method_map.response.get("ids")
+    for index, found in method_map.pieces.outputs(ids, answers).items() if ids is not None else ():
+        if index not in texts:
+            text = text_of(found) if text_of is not None else None
+            if text is None:
+                return None
+            texts[index] = text.encode()
+    return texts
 
 
 def _parsed(parse: Any, data: Sequence[bytes]) -> Iterator[Message]:
@@ -72,52 +97,53 @@ def _parsed(parse: Any, data: Sequence[bytes]) -> Iterator[Message]:
         yield message
 
 
-def _asked(method_map: MethodMap, requests: Sequence[bytes]) -> Iterator[tuple[dict[str, Any], Iterable[Part]]]:
-    prompt, conversation = method_map.parts.prompt, method_map.parts.conversation
+def _asked(
+    method_map: MethodMap, requests: Sequence[bytes], text_of: TextOf | None
+) -> Iterator[tuple[dict[str, Any], Iterable[Part]]]:
+    parts = method_map.parts
     for request in _parsed(method_map.parse_request, requests):
-        for text in prompt.find(request) if prompt is not None else ():
+        for text in tuple(parts.prompts(request)) or _prompt_of_ids(method_map, request, text_of):
             yield {"role": "user"}, [_text(text)]
-        for message in conversation.messages.find(request) if conversation is not None else ():
-            role = str(conversation.role.first(message) or "") if conversation is not None else ""
-            yield {"role": _word(method_map.roles.get(role, role))}, _spoken(conversation, message, role)
+        for role, said in parts.conversation.said(request) if parts.conversation is not None else ():
+            yield {"role": _word(method_map.roles.get(role, role))}, map(_said, said)
 
 
-def _spoken(conversation: Conversation | None, message: Any, role: str) -> Iterator[Part]:
-    if conversation is None:
-        return
-    text = conversation.text.first(message) or ""
-    if conversation.tool is not None and role == conversation.tool:
-        answered = conversation.result_of.first(message)
-        yield {"type": "tool_call_response", "id": _word(answered or ""), "response": text}
-        return
-    if text:
-        yield _text(text)
-    if conversation.tool_calls is not None:
-        yield from map(_call, conversation.tool_calls.of(message))
+def _prompt_of_ids(method_map: MethodMap, request: Message, text_of: TextOf | None) -> Iterator[str]:
+    for generate in method_map.generates.values() if text_of is not None else ():
+        ids = generate.ids.read(request) if generate.ids is not None else ()
+        text = text_of(tuple(ids)) if ids and text_of is not None else None
+        if text is not None:
+            yield text
+            return
 
 
-def _answered(method_map: MethodMap, answers: Sequence[Message]) -> Iterator[list[Part]]:
-    """Yield the parts of each output; reasoning and tools are the first one's."""
-    # Decoded in one piece: a character may have been split between two messages.
-    texts = [text.decode(errors="replace") for text in joined(method_map, "text", answers)] or [""]
-    thoughts = [text.decode(errors="replace") for text in joined(method_map, "reasoning", answers)]
-    parts: list[Part] = [{"type": "reasoning", "content": thought} for thought in thoughts if thought]
-    parts += [_text(text) for text in texts[:1] if text]
-    calls = method_map.tool_calls
-    if calls is not None:
-        for answer in answers:
-            parts += map(_call, calls.of(answer))
-    yield parts
-    for text in texts[1:]:
-        yield [_text(text)]
+def _answered(
+    method_map: MethodMap, answers: Sequence[Message], texts: dict[int, bytes], finish_reason: str
+) -> Iterator[tuple[dict[str, Any], Iterable[Part]]]:
+    """Yield the parts of each output, of which there is one at least."""
+    thoughts = joined(method_map, "reasoning", answers)
+    calls, reasons = tool_calls(method_map, answers), reasons_of(method_map, answers)
+    for index in sorted({*texts, *thoughts, *calls} or {0}):
+        # Decoded in one piece: a character may have been split between two messages.
+        said = [
+            {"type": kind, "content": text.decode(errors="replace")}
+            for kind, text in (("reasoning", thoughts.get(index)), ("text", texts.get(index)))
+            if text
+        ]
+        said += map(_said, calls.get(index, ()))
+        yield {"role": "assistant", "finish_reason": _word(reasons.get(index, finish_reason))}, said
+
+
+def _said(part: str | ToolCall | ToolResult) -> Part:
+    if isinstance(part, ToolCall):
+        return {"type": "tool_call", "id": _word(part.id), "name": _word(part.name), "arguments": part.arguments}
+    if isinstance(part, ToolResult):
+        return {"type": "tool_call_response", "id": _word(part.id), "response": part.text}
+    return _text(part)
 
 
 def _text(text: str) -> Part:
     return {"type": "text", "content": text}
-
-
-def _call(call: ToolCall) -> Part:
-    return {"type": "tool_call", "id": _word(call.id), "name": _word(call.name), "arguments": call.arguments}
 
 
 def _word(value: Any) -> str:

@@ -16,6 +16,17 @@ Edit = Callable[[bytes, Any], bytes]
 """One change: the bytes as they are by now, and the request as it came, parsed."""
 
 
+def all_of(edits: Sequence[Edit]) -> Edit:
+    """Return what makes one change after the other."""
+
+    def edit(data: bytes, message: Any) -> bytes:
+        for one in edits:
+            data = one(data, message)
+        return data
+
+    return edit
+
+
 def removal(numbers: Sequence[int]) -> Edit:
     """Return what removes a field, in every element of the lists around it."""
     return lambda data, _message: wire.remove(data, numbers)

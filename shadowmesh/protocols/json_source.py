@@ -1,29 +1,22 @@
 """
 Values in JSON that a field holds as text or bytes: ``json(path, choices[*].delta.content, text)``.
 
-The inner path is of keys, ``[*]`` for every element of a list and ``[0]`` for one, or ``$`` for all of it.
-A number may be written as text. What is no JSON, too deep, or of
-another kind than was asked for, is absent.
+The inner path is one of ``json_paths``. A number may be written as text. What is no JSON, too deep, or of another kind
+than was asked for, is absent.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor
 
 from shadowmesh.errors import ProtocolMapError
-from shadowmesh.protocols.paths import Kind
+from shadowmesh.protocols.json_paths import JsonPath, parsed, plain
+from shadowmesh.protocols.paths import Kind, Placed
 from shadowmesh.protocols.sources import Expression, Make, Source, source
-
-_STEP = re.compile(r"(?P<key>[A-Za-z_][\w-]*)(?:\[(?:(?P<each>\*)|(?P<at>[0-9]{1,6}))\])?(?P<end>\.|$)")
-# All the fields of one message are read before the next one's.
-_KEPT = 4
 
 
 def json_source(
@@ -40,54 +33,18 @@ def json_source(
     holder = source(arguments[0], descriptor, functions)
     if holder.kind not in ("text", "bytes"):
         raise ProtocolMapError(f"{arguments[0]!r} in {text!r} is {holder.kind}, which holds no JSON")
-    steps = _steps(arguments[1], text)
-    kind = arguments[2]
+    path, kind = JsonPath(arguments[1], text), arguments[2]
     read, outer = _READ[kind], holder.find
 
     def find(message: Any) -> Sequence[Any]:
-        found = []
-        for data in outer(message):
-            for value in _walk([_parsed(data)], steps):
-                said = read(value)
-                if said is not None:
-                    found.append(said)
-        return found
+        values = [value for data in outer(message) for value in path.find(parsed(data))]
+        return [said for said in map(read, values) if said is not None]
 
-    return Expression(f"json({', '.join(arguments)})", _KINDS[kind], find)
+    def place(message: Any) -> Sequence[Placed]:
+        values = [one for data in outer(message) for one in path.placed(parsed(data))]
+        return [(at, said) for at, value in values if (said := read(value)) is not None]
 
-
-@lru_cache(maxsize=_KEPT)
-def _parsed(data: str | bytes) -> Any:
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
-        # ValueError: no JSON, no UTF-8, or a number of more digits than Python converts.
-        return None
-
-
-def _walk(values: list[Any], steps: Sequence[tuple[str, bool, int | None]]) -> list[Any]:
-    for key, each, at in steps:
-        values = [value[key] for value in values if isinstance(value, dict) and key in value]
-        if each:
-            values = [element for value in values if isinstance(value, list) for element in value]
-        elif at is not None:
-            values = [value[at] for value in values if isinstance(value, list) and at < len(value)]
-    return values
-
-
-def _steps(inner: str, text: str) -> list[tuple[str, bool, int | None]]:
-    steps, place, ended = [], 0, inner == "$"
-    while not ended:
-        match = _STEP.match(inner, place)
-        if match is None:
-            raise ProtocolMapError(f"{inner!r} in {text!r} is no path into JSON")
-        steps.append((match["key"], bool(match["each"]), int(match["at"]) if match["at"] else None))
-        place, ended = match.end(), not match["end"]
-    return steps
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+    return Expression(f"json({', '.join(arguments)})", _KINDS[kind], find, place if path.repeats else None)
 
 
 def _integer(value: Any) -> int | None:
@@ -112,5 +69,5 @@ def _boolean(value: Any) -> bool | None:
     return True if value is True else None
 
 
-_READ: dict[str, Callable[[Any], Any]] = {"text": _text, "integer": _integer, "number": _number, "bool": _boolean}
+_READ: dict[str, Callable[[Any], Any]] = {"text": plain, "integer": _integer, "number": _number, "bool": _boolean}
 _KINDS: dict[str, Kind] = {"text": "text", "integer": "integer", "number": "number", "bool": "bool"}

@@ -2,161 +2,134 @@
 The parts of a request that say something: prompt, conversation and tools. They can be changed on the way to a shadow,
 and captured.
 
-A protocol map names them under ``parts`` of a method; where it does not, nothing of the kind can be asked for.
+A protocol map names them under ``parts`` of a method; where it does not, nothing of the kind can be asked for. They are
+fields; or, with ``in_json``, keys of the JSON in one field; and a prompt may be a tensor.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterator
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
-from google.protobuf.message_factory import GetMessageClass
 from pydantic import model_validator
 
 from shadowmesh.errors import ProtocolMapError
+from shadowmesh.protocols.conversation import Conversation, ConversationPaths, JsonConversation
+from shadowmesh.protocols.json_parts import JsonParts
 from shadowmesh.protocols.paths import Path, descriptor_of
-from shadowmesh.protocols.tool_calls import ToolCalls
+from shadowmesh.protocols.settable import element, listed, not_grouped, single, texts
+from shadowmesh.protocols.sources import Source
+from shadowmesh.protocols.tool_calls import json_field
 from shadowmesh.settings import Settings
-
-
-class ConversationPaths(Settings):
-    """
-    Where a request keeps a conversation: ``messages``, oldest first, and inside one of them the rest.
-
-    ``system`` and ``tool`` are the roles of a system prompt and of a tool's result; ``result_of`` is the id of the call
-    that a result answers. ``calls`` are the calls a model made, and inside one of them ``call_id``, ``call_name`` and
-    ``call_arguments``.
-    """
-
-    messages: str
-    role: str
-    text: str
-    system: str
-    tool: str | None = None
-    result_of: str | None = None
-    calls: str | None = None
-    call_id: str | None = None
-    call_name: str | None = None
-    call_arguments: str | None = None
-
-    @model_validator(mode="after")
-    def _whole(self) -> ConversationPaths:
-        tools = (self.tool, self.result_of, self.calls, self.call_id, self.call_name)
-        if any(tools) and not all(tools):
-            raise ValueError("tool, result_of, calls, call_id and call_name belong together")
-        if self.call_arguments and not self.calls:
-            raise ValueError("call_arguments are inside of calls, and there are none")
-        return self
 
 
 class PartPaths(Settings):
     """
-    Where a request has them: ``prompt`` is plain text, ``tools`` those it offers, with their ``tool_name``.
-    ``instructions`` is a system prompt that stands apart from prompt and conversation.
+    Where a request has them: ``prompt`` is plain text, of one prompt or a list; ``tools`` those it offers, with their
+    ``tool_name``.
+
+    Args:
+        in_json: the field whose JSON has the others, each under a key of its own.
+        prompt: text that goes on to the model as it is.
+        original: the text that the ids of a request stand for, where the request says it and the model does not get it.
+        instructions: a system prompt that stands apart from prompt and conversation.
+        tools: a list.
+        tool_name: inside a tool.
+        tool_options: what is refused without tools, such as the choice of one: it goes when a tool goes.
+        conversation: who said what.
     """
 
+    in_json: str | None = None
     prompt: str | None = None
+    original: str | None = None
     instructions: str | None = None
     tools: str | None = None
     tool_name: str | None = None
+    tool_options: tuple[str, ...] = ()
     conversation: ConversationPaths | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> PartPaths:
+        if self.in_json and (self.instructions or self.original):
+            raise ValueError("instructions and original are fields, and in_json is a field with all that there is")
+        return self
 
 
 class RequestParts:
-    """The paths of one request message, compiled."""
+    """
+    The parts of one request message, compiled.
 
-    def __init__(self, paths: PartPaths, request: type[Message]) -> None:
+    ``prompt`` is a ``Path`` where it is a field, and what can be changed in JSON is changed by ``json``.
+    """
+
+    def __init__(self, paths: PartPaths, request: type[Message], compiled: Callable[[str], Source]) -> None:
         """
         Compile every path.
+
+        Args:
+            compiled: compiles what is no path of a field: a tensor.
 
         Raises:
             ProtocolMapError: a path does not exist, or cannot be changed as it would have to be.
         """
         descriptor = descriptor_of(request)
-        self.prompt = single(paths.prompt, descriptor) if paths.prompt else None
-        self.instructions = single(paths.instructions, descriptor) if paths.instructions else None
-        self.tools = listed(paths.tools, descriptor) if paths.tools else None
-        self.tool_name = single(paths.tool_name, element(self.tools)) if self.tools and paths.tool_name else None
+        self.json = _json_parts(paths, json_field(paths.in_json, descriptor)) if paths.in_json else None
+        self.original = single(paths.original, descriptor) if paths.original else None
+        self.instructions = texts(paths.instructions, descriptor) if paths.instructions else None
+        self.prompt: Source | None
+        self.tools: Source | None
+        self.conversation: Conversation | JsonConversation | None
+        self.tool_options: tuple[Path, ...] = ()
+        self.tool_name: Path | None = None
+        if self.json is not None:
+            self.prompt, self.tools, self.conversation = self.json.prompt, self.json.tools, self.json.conversation
+            return
+        self.prompt = _prompt(paths.prompt, request, compiled) if paths.prompt else None
+        tools = self.tools = listed(paths.tools, descriptor) if paths.tools else None
+        self.tool_name = single(paths.tool_name, element(tools)) if tools is not None and paths.tool_name else None
+        self.tool_options = tuple(not_grouped(Path(option, descriptor)) for option in paths.tool_options)
         self.conversation = Conversation(paths.conversation, descriptor) if paths.conversation else None
 
     @property
     def can_stub(self) -> bool:
         """Whether a stub can answer for a tool: tools have names, and it is known where their results are."""
-        return self.tool_name is not None and self.conversation is not None and self.conversation.tool is not None
+        named = self.tool_name is not None or (self.json is not None and self.json.names_tools)
+        return named and self.conversation is not None and self.conversation.can_stub
+
+    @property
+    def takes_system_prompt(self) -> bool:
+        """Whether it is known where a text can be put before everything else."""
+        head = self.conversation is not None and self.conversation.system is not None
+        return self.prompt is not None or self.instructions is not None or head
+
+    def readable(self, request: Message) -> bool:
+        """Return whether what is in the request can be read."""
+        return self.json is None or self.json.readable(request)
+
+    def prompts(self, request: Message) -> Iterator[str]:
+        """Yield the texts that were asked about, also those that the request's ids stand for."""
+        found = self.prompt.find(request) if self.prompt is not None else ()
+        if not found and self.original is not None:
+            found = self.original.find(request)
+        for text in found:
+            yield text.decode(errors="replace") if isinstance(text, bytes) else text
 
 
-class Conversation:
-    """The paths of a conversation, compiled, and what a message of it is."""
-
-    def __init__(self, paths: ConversationPaths, request: Descriptor) -> None:
-        """Compile every path; raises as :class:`RequestParts` does."""
-        self.messages = listed(paths.messages, request)
-        inside = element(self.messages)
-        self.message: type[Message] = GetMessageClass(inside)
-        self.role = single(paths.role, inside)
-        self.text = single(paths.text, inside)
-        self.system = paths.system
-        self.tool = paths.tool
-        self.tool_calls: ToolCalls | None = None
-        _known(self.role, paths.system)
-        if paths.tool and paths.result_of and paths.calls and paths.call_id and paths.call_name:
-            _known(self.role, paths.tool)
-            self.result_of = single(paths.result_of, inside)
-            self.calls = listed(paths.calls, inside)
-            call = element(self.calls)
-            self.call_id = single(paths.call_id, call)
-            self.call_name = single(paths.call_name, call)
-            arguments = single(paths.call_arguments, call) if paths.call_arguments else None
-            self.tool_calls = ToolCalls(self.calls, self.call_name, arguments, self.call_id)
-
-
-def single(text: str, descriptor: Descriptor) -> Path:
-    """
-    Return the path to one value.
-
-    Raises:
-        ProtocolMapError: there is no such field, it is one of many, a message, bytes, or inside a group.
-    """
-    path = Path(text, descriptor)
-    if path.repeats or not path.plain:
-        raise ProtocolMapError(f"{text!r} leads to several values, or to one of several")
-    if path.kind in ("message", "bytes"):
-        raise ProtocolMapError(f"{text!r} is {path.kind}, not a value that can be set")
-    return not_grouped(path)
-
-
-def not_grouped(path: Path) -> Path:
-    """Return the path; raises ``ProtocolMapError`` if it leads through a group, which has no length to correct."""
-    if any(field.type == FieldDescriptor.TYPE_GROUP for field in path.fields):
-        raise ProtocolMapError(f"{path.text!r} leads through a group, which is read but never changed")
-    return path
-
-
-def element(path: Path) -> Descriptor:
-    """Return the message a path leads to."""
-    inside: Any = path.fields[-1].message_type
-    if inside is None:
-        raise ProtocolMapError(f"{path.text!r} is {path.kind}, not a message")
-    found: Descriptor = inside
+def _prompt(text: str, request: type[Message], compiled: Callable[[str], Source]) -> Source:
+    if "(" not in text:
+        return texts(text, descriptor_of(request))
+    found = compiled(text)
+    if found.kind not in ("text", "bytes"):
+        raise ProtocolMapError(f"{text!r} is {found.kind}, which is no prompt")
     return found
 
 
-def listed(text: str, descriptor: Descriptor) -> Path:
-    """
-    Return the path to a list of messages.
-
-    Raises:
-        ProtocolMapError: there is no such field, it is no list or more than one, not of messages, or inside a group.
-    """
-    path = not_grouped(Path(text, descriptor))
-    if not text.endswith("[*]") or text.count("[*]") > 1:
-        raise ProtocolMapError(f"{text!r} is not one list")
-    element(path)
-    return path
-
-
-def _known(role: Path, value: str) -> None:
-    enum = role.fields[-1].enum_type
-    if enum is not None and value not in enum.values_by_name:
-        raise ProtocolMapError(f"{role.text!r} has no value {value}")
+def _json_parts(paths: PartPaths, document: Path) -> JsonParts:
+    return JsonParts(
+        document,
+        prompt=paths.prompt,
+        tools=paths.tools,
+        tool_name=paths.tool_name,
+        tool_options=paths.tool_options,
+        conversation=paths.conversation,
+    )

@@ -21,6 +21,8 @@ from shadowmesh.errors import ProtocolMapError
 
 Kind = Literal["text", "bytes", "bool", "integer", "number", "enum", "message"]
 """What a path leads to."""
+Placed = tuple[int, Any]
+"""A value behind its place among the outputs of one message."""
 
 _STEP = re.compile(
     r"""(?P<field>[A-Za-z_]\w*|[0-9]{1,9})
@@ -60,6 +62,7 @@ class Path:
         """Whether it selects nothing but whole lists: only then what it leads to can be changed on the wire."""
         self.kind: Kind = _kind(_value_of(self.fields[-1]))
         self.find = _finder(tuple(steps), False)
+        self._place = _placer(tuple(steps), self.find)
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -70,6 +73,10 @@ class Path:
     def repeats(self) -> bool:
         """Whether it can lead to several values."""
         return any(is_repeated(field) for field in self.fields)
+
+    def placed(self, message: Message) -> Sequence[Placed]:
+        """Return every value with the place that it has in the first list on the way; without a list that is 0."""
+        return self._place(message)
 
     def values(self, message: Message) -> list[Any]:
         """Return every value found, in order; enum values by name."""
@@ -224,6 +231,17 @@ def _finder(steps: tuple[_Step, ...], inside_present: bool) -> _Find:
     default = field.default_value
     said_at_default = inside_present and not isinstance(default, (str, bytes))
     return lambda message: (value,) if (value := getattr(message, name)) != default or said_at_default else ()
+
+
+def _placer(steps: tuple[_Step, ...], find: _Find) -> Callable[[Any], list[Placed]]:
+    first = next((place for place, step in enumerate(steps) if step.select is not None), None)
+    if first is None or steps[first].select is not _each_of:
+        return lambda message: [(0, value) for value in find(message)]
+    outer, rest = _finder(steps[: first + 1], False), steps[first + 1 :]
+    if not rest:
+        return lambda message: list(enumerate(outer(message)))
+    inner = _finder(rest, True)
+    return lambda message: [(place, value) for place, one in enumerate(outer(message)) for value in inner(one)]
 
 
 def _selected(field: FieldDescriptor, select: _Select, deeper: _Find | None) -> _Find:

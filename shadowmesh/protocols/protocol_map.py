@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError as ProtobufDecodeError
@@ -17,19 +17,26 @@ from google.protobuf.message import Message
 from pydantic import Field, model_validator
 
 from shadowmesh.errors import ProtocolMapError
+from shadowmesh.protocols.aborts import Abort, AbortSettings, bind_abort
+from shadowmesh.protocols.call_metadata import in_call, keys_of
+from shadowmesh.protocols.generate_map import Generate, GenerateSettings
+from shadowmesh.protocols.identity import Identity, IdentitySettings
 from shadowmesh.protocols.json_source import json_source
-from shadowmesh.protocols.parts import PartPaths, RequestParts, element, single
+from shadowmesh.protocols.parts import PartPaths, RequestParts
 from shadowmesh.protocols.paths import Kind, Path, descriptor_of
 from shadowmesh.protocols.sources import Make, Source, source
 from shadowmesh.protocols.streams import COUNTED, Pieces, StreamSettings
-from shadowmesh.protocols.structs import STRUCT
 from shadowmesh.protocols.tensors import TensorLists, tensor_function
-from shadowmesh.protocols.tool_calls import ToolCallPaths, ToolCalls
+from shadowmesh.protocols.tool_calls import ToolCallPaths, tool_calls
 from shadowmesh.settings import Settings
 
 
 class RequestPaths(Settings):
-    """Where a request says what it asks for; the first request message of the exchange decides."""
+    """
+    Where a request says what it asks for; the first request message of the exchange decides.
+
+    Each may be said by the call's metadata too, ``md:key``.
+    """
 
     model: str | None = None
     max_tokens: str | None = None
@@ -38,6 +45,18 @@ class RequestPaths(Settings):
     top_k: str | None = None
     seed: str | None = None
     stop_sequences: str | None = None
+
+
+class CostPaths(Settings):
+    """
+    Where a response says what it cost: ``units`` of the ``amount`` are one of the currency.
+
+    It is what was asked of the caller, and goes before every price that is known here.
+    """
+
+    amount: str
+    units: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
 
 
 class ResponsePaths(Settings):
@@ -61,6 +80,7 @@ class ResponsePaths(Settings):
     output_tokens: str | None = None
     cached_input_tokens: str | None = None
     reasoning_output_tokens: str | None = None
+    cost: CostPaths | None = None
 
 
 class ExchangeRule(Settings):
@@ -102,10 +122,13 @@ class MethodSettings(Settings):
     One method of a protocol.
 
     ``unshadowable`` is true of requests that no other server could take: they name what is in one server's memory.
+    ``identity`` is where a request has an id that no other running one may have: a shadow gets one of its own.
+    ``generate`` is how the method is asked to generate, for translation; ``presets`` are several ways by name.
     """
 
     messages: MessageNames | None = None
     operation: str | None = None
+    identity: IdentitySettings | None = None
     tensors: TensorSettings = TensorSettings()
     request: RequestPaths = RequestPaths()
     parts: PartPaths = PartPaths()
@@ -113,13 +136,28 @@ class MethodSettings(Settings):
     stream: StreamSettings = StreamSettings()
     exchanges: ExchangeRule | None = None
     unshadowable: tuple[str, ...] = ()
+    generate: GenerateSettings | None = None
+    presets: dict[str, GenerateSettings] = Field(default={})
+
+    @model_validator(mode="after")
+    def _one_way_or_several(self) -> MethodSettings:
+        if self.generate is not None and self.presets:
+            raise ValueError("generate is the only way to ask, and presets are several")
+        return self
+
+    @model_validator(mode="after")
+    def _one_id_for_one_thing(self) -> MethodSettings:
+        if self.identity is not None and self.exchanges is not None:
+            raise ValueError("what tells the exchanges of a call apart stays as it is: identity and exchanges exclude")
+        return self
 
 
 class ProtocolMapSettings(Settings):
     """
     The data file of a protocol.
 
-    ``finish_reasons`` and ``roles`` are what the conventions call the values that it has of its own.
+    ``finish_reasons`` and ``roles`` are what the conventions call the values that it has of its own. ``aborts`` are
+    methods that end requests of others, by full name: they are no exchanges, and stand in ``methods`` never.
     """
 
     version: Literal[1]
@@ -128,6 +166,17 @@ class ProtocolMapSettings(Settings):
     finish_reasons: dict[str, str] = Field(default={})
     roles: dict[str, str] = Field(default={})
     methods: Annotated[dict[str, MethodSettings], Field(min_length=1)]
+    aborts: dict[str, AbortSettings] = Field(default={})
+
+    @model_validator(mode="after")
+    def _aborts_of_its_own(self) -> ProtocolMapSettings:
+        for method, abort in self.aborts.items():
+            if method in self.methods:
+                raise ValueError(f"{method} ends others, and is no exchange beside that")
+            for other in abort.of:
+                if other not in self.methods or self.methods[other].identity is None:
+                    raise ValueError(f"{method} ends requests of {other}, of which the map names no identity")
+        return self
 
 
 CONTENT = ("text", "ids", "reasoning")
@@ -146,6 +195,7 @@ _KINDS: dict[str, frozenset[Kind]] = {
     "temperature": _NUMBER,
     "top_p": _NUMBER,
     "top_k": _NUMBER,
+    "cost": _NUMBER,
 }
 
 
@@ -169,23 +219,49 @@ class MethodMap:
         self.provider = protocol.provider
         self.finish_reasons = protocol.finish_reasons
         self.roles = protocol.roles
+        self.abort: Abort | None = None
+        """How its requests are ended by their id."""
         self._request_class = request
         self._response_class = response
+        self.identity = None if settings.identity is None else Identity(settings.identity, descriptor_of(request))
         asked, said = _Compiler(request, settings.tensors.request), _Compiler(response, settings.tensors.response)
-        self.request = asked.all(settings.request)
-        self.parts = RequestParts(settings.parts, request)
+        self.request = asked.all(settings.request, in_calls=True)
+        named = {self.identity.key} if self.identity is not None and self.identity.key is not None else frozenset()
+        self.metadata_keys = keys_of(self.request.values()) | named
+        """The keys of a call's metadata that are read, and no others are."""
+        self.parts = RequestParts(settings.parts, request, asked.any)
         self.response = said.all(settings.response)
+        self.tool_calls = tool_calls(settings.response.tool_calls, response)
+        content = [self.response[name] for name in CONTENT if name in self.response]
         self.pieces = Pieces(
-            settings.stream, [self.response[name] for name in CONTENT if name in self.response], said.any
+            settings.stream, [*content, *([self.tool_calls] if self.tool_calls is not None else [])], said.any
         )
         # The fields of an answer: all but its content.
         fields = [(name, found) for name, found in self.response.items() if name not in CONTENT]
-        self.answer = tuple((name, found) for name, found in fields if not self._is_counted(name))
+        self.reasons = self.response.get("finish_reason") if self.pieces.several else None
+        """Where each of several outputs says why it ended."""
+        self.answer = tuple(
+            (name, found) for name, found in fields if not self._is_counted(name) and found is not self.reasons
+        )
         self.counted = tuple((name, found) for name, found in fields if self._is_counted(name))
-        self.tool_calls = _tool_calls(settings.response.tool_calls, descriptor_of(response))
+        self.cost = None if settings.response.cost is None else ReportedCost.of(settings.response.cost, said)
         self.has_tensors = settings.tensors.response is not None
         self.exchanges = None if settings.exchanges is None else Exchanges(settings.exchanges, asked, said)
         self.unshadowable = tuple(asked.any(text).find for text in settings.unshadowable)
+        ways = settings.presets if settings.generate is None else {"": settings.generate}
+        self.generates = {
+            name: Generate(
+                way,
+                request,
+                protocol=protocol.protocol,
+                paths=_plain(settings),
+                roles=protocol.roles,
+                source=asked.any,
+                tensors=settings.tensors.request,
+            )
+            for name, way in ways.items()
+        }
+        """How the method is asked to generate, by preset; by nothing where there is one way."""
 
     def _is_counted(self, name: str) -> bool:
         """Return whether a field is more than the last word on it."""
@@ -200,6 +276,18 @@ class MethodMap:
             if isinstance(found, Path) and found.plain and not found.repeats
         }
 
+    def identified(self, data: bytes, own: str, *, always: bool = False) -> bytes:
+        """
+        Return a request message with the id ``own`` where the protocol has ids in messages; else as it is.
+
+        Args:
+            always: whether it gets one whatever the map says of requests without.
+
+        Raises:
+            DecodeError: the bytes are no message.
+        """
+        return data if self.identity is None else self.identity.replaced(data, own, always=always)
+
     @property
     def request_descriptor(self) -> Descriptor:
         """The descriptor of the request message."""
@@ -212,6 +300,19 @@ class MethodMap:
     def parse_response(self, data: bytes) -> Message | None:
         """Return the response message, ``None`` where the bytes are not one."""
         return _parse(self._response_class, data)
+
+
+class ReportedCost(NamedTuple):
+    """:class:`CostPaths`, compiled."""
+
+    amount: Source
+    units: float
+    currency: str
+
+    @classmethod
+    def of(cls, paths: CostPaths, response: _Compiler) -> ReportedCost:
+        """Compile the path."""
+        return cls(response.one("cost", paths.amount), paths.units, paths.currency)
 
 
 class Exchanges:
@@ -236,16 +337,24 @@ class _Compiler:
     def any(self, text: str) -> Source:
         return source(text, self._descriptor, self._functions)
 
-    def one(self, name: str, text: str) -> Source:
-        """Compile a source of the kind that ``name`` has to be."""
-        found = self.any(text)
+    def one(self, name: str, text: str, *, in_calls: bool = False) -> Source:
+        """Compile a source of the kind that ``name`` has to be; ``in_calls`` it may read metadata."""
+        found = in_call(text, self.any) if in_calls else self.any(text)
         if found.kind not in _KINDS.get(name, _INTEGER):
             raise ProtocolMapError(f"{text!r} is {found.kind}, which cannot be read as {name}")
         return found
 
-    def all(self, sources: Settings) -> dict[str, Source]:
-        texts: dict[str, Any] = sources.model_dump(exclude={"tool_calls"}, exclude_none=True)
-        return {name: self.one(name, text) for name, text in texts.items()}
+    def all(self, sources: Settings, *, in_calls: bool = False) -> dict[str, Source]:
+        texts: dict[str, Any] = sources.model_dump(exclude={"tool_calls", "cost"}, exclude_none=True)
+        return {name: self.one(name, text, in_calls=in_calls) for name, text in texts.items()}
+
+
+def _plain(settings: MethodSettings) -> dict[str, str]:
+    """Return the paths of a request that can be written as well."""
+    texts: dict[str, str] = settings.request.model_dump(exclude_none=True)
+    if settings.parts.prompt is not None and settings.parts.in_json is None:
+        texts["prompt"] = settings.parts.prompt
+    return {name: text for name, text in texts.items() if not set("(|") & set(text) and not text.startswith("md:")}
 
 
 Classes = tuple[type[Message], type[Message]]
@@ -278,30 +387,18 @@ def bind(
             maps[method] = MethodMap(protocol, settings, *classes)
         except ProtocolMapError as error:
             raise ProtocolMapError(f"{protocol.protocol}: {method}: {error}") from error
+    for method, ends in protocol.aborts.items():
+        try:
+            abort = bind_abort(method, ends, {name: request for name, (request, _) in messages.items()}, named)
+        except ProtocolMapError as error:
+            raise ProtocolMapError(f"{protocol.protocol}: {method}: {error}") from error
+        for other in ends.of:
+            maps[other].abort = abort
     return maps
 
 
 def _named(names: MessageNames, named: Callable[[str], type[Message]] | None) -> Classes | None:
     return None if named is None else (named(names.request), named(names.response))
-
-
-def _tool_calls(paths: ToolCallPaths | None, response: Descriptor) -> ToolCalls | None:
-    if paths is None:
-        return None
-    # Read and never changed: they may be in a list of outputs.
-    calls = Path(paths.calls, response)
-    if not calls.repeats:
-        raise ProtocolMapError(f"{paths.calls!r} is not one list, nor in one")
-    inside = element(calls)
-    identity = single(paths.id, inside) if paths.id else None
-    arguments = _arguments(paths.arguments, inside) if paths.arguments else None
-    return ToolCalls(calls, single(paths.name, inside), arguments, identity)
-
-
-def _arguments(text: str, call: Descriptor) -> Path:
-    path = Path(text, call)
-    is_struct = path.kind == "message" and not path.repeats and element(path).full_name == STRUCT
-    return path if is_struct else single(text, call)
 
 
 def _parse(message_class: type[Message], data: bytes) -> Message | None:

@@ -12,11 +12,11 @@ from typing import Any
 from google.protobuf.message import Message
 
 from shadowmesh.errors import DecodeError
-from shadowmesh.protocols.conversation import system_prompt, tool_rule
+from shadowmesh.protocols.conversation_edits import system_prompt, tool_rule
 from shadowmesh.protocols.edits import Edit, removal, setting
-from shadowmesh.protocols.parts import not_grouped, single
 from shadowmesh.protocols.paths import Path
 from shadowmesh.protocols.protocol_map import MethodMap
+from shadowmesh.protocols.settable import not_grouped, single
 
 
 class Rewrite:

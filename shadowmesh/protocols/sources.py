@@ -7,6 +7,7 @@ Where a protocol map finds a value: a path, or what is made of paths.
   there is no value neither is.
 - ``tensor('name', kind)``: the elements of a tensor, see ``tensors``.
 - ``json(path, inner, kind)``: what JSON in a field says, see ``json_source``.
+- ``md:key``: what the metadata of the call says, in sources of a request's fields; see ``call_metadata``.
 
 True is a value and untrue is none, so that a predicate can stand wherever a map asks whether something is there.
 """
@@ -21,9 +22,10 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from shadowmesh.errors import ProtocolMapError
-from shadowmesh.protocols.paths import Kind, Path
+from shadowmesh.protocols.paths import Kind, Path, Placed
 
 Find = Callable[[Any], Sequence[Any]]
+Place = Callable[[Any], Sequence[Placed]]
 Make = Callable[[Sequence[str], Descriptor, str], "Source"]
 """Makes a source of the arguments of a function, for a message; the last is the whole text, for errors."""
 
@@ -42,23 +44,43 @@ class Source(Protocol):
     kind: Kind
     find: Find
 
+    @property
+    def repeats(self) -> bool:
+        """Whether it can find several values."""
+        ...
+
     def first(self, message: Message) -> Any | None:
         """Return the first value, or ``None``."""
         ...
 
+    def placed(self, message: Message) -> Sequence[Placed]:
+        """Return every value with its place among the outputs of the message."""
+        ...
+
 
 class Expression:
-    """A source made of others."""
+    """
+    A source made of others.
 
-    def __init__(self, text: str, kind: Kind, find: Find) -> None:
+    Args:
+        place: finds the values with their places; without it all of them stand at the first.
+    """
+
+    def __init__(self, text: str, kind: Kind, find: Find, place: Place | None = None) -> None:
         self.text = text
         self.kind: Kind = kind
         self.find = find
+        self.repeats = place is not None
+        self._place = place
 
     def first(self, message: Message) -> Any | None:
         """Return the first value, or ``None``."""
         found = self.find(message)
         return found[0] if found else None
+
+    def placed(self, message: Message) -> Sequence[Placed]:
+        """Return every value with its place among the outputs of the message."""
+        return [(0, value) for value in self.find(message)] if self._place is None else self._place(message)
 
 
 def source(text: str, descriptor: Descriptor, functions: Mapping[str, Make] | None = None) -> Source:
@@ -71,13 +93,30 @@ def source(text: str, descriptor: Descriptor, functions: Mapping[str, Make] | No
     Raises:
         ProtocolMapError: it is no such text, or the message has no such field.
     """
-    found = [_one(part.strip(), descriptor, functions or {}, text) for part in _split(text, "|")]
+    found = [_one(part.strip(), descriptor, functions or {}, text) for part in alternatives(text)]
     if len(found) == 1:
         return found[0]
-    kinds = {one.kind for one in found}
-    if len(kinds) > 1 and not any(kinds <= alike for alike in _ALIKE):
-        raise ProtocolMapError(f"{text!r} is {' or '.join(sorted(kinds))}, which is not the same")
-    return Expression(text, found[0].kind, _first_of(tuple(one.find for one in found)))
+    kind = of_one_kind(text, [one.kind for one in found])
+    place = _first_of(tuple(one.placed for one in found)) if any(one.repeats for one in found) else None
+    return Expression(text, kind, _first_of(tuple(one.find for one in found)), place)
+
+
+def alternatives(text: str) -> list[str]:
+    """Return the parts of ``a | b``."""
+    return _split(text, "|")
+
+
+def of_one_kind(text: str, kinds: Sequence[Kind]) -> Kind:
+    """
+    Return the kind of alternatives of these kinds.
+
+    Raises:
+        ProtocolMapError: no field could be read as each of them.
+    """
+    several = frozenset(kinds)
+    if len(several) > 1 and not any(several <= alike for alike in _ALIKE):
+        raise ProtocolMapError(f"{text!r} is {' or '.join(sorted(several))}, which is not the same")
+    return kinds[0]
 
 
 def _one(text: str, descriptor: Descriptor, functions: Mapping[str, Make], whole: str) -> Source:

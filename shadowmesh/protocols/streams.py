@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 from google.protobuf.message import Message
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from shadowmesh.errors import ProtocolMapError
 from shadowmesh.protocols.sources import Source
 from shadowmesh.settings import Settings
 
 TextMode = Literal["delta", "cumulative", "replace"]
 CountMode = Literal["last", "first", "sum", "max", "last_each", "max_each"]
+_NO_INDICES: dict[int, int] = {}
 COUNTED = ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_output_tokens")
 
 
@@ -38,7 +40,10 @@ class StreamSettings(Settings):
             takes the place of what was said (``replace``). Ids likewise.
         counts: by field, what several messages' counts come to: the ``last`` word, the ``first``, their ``sum`` or
             ``max``; with ``_each`` of each output, and then the sum of these.
-        index: where a message says which of several outputs of one request it belongs to.
+        index: where a message says which of several outputs of one request it belongs to. Where it stands in a list,
+            each element of that list belongs to the output it names, and the first to the first where it names none.
+        batch: whether a message answers several prompts, or has several outputs of one, which nothing tells apart but
+            their place in it.
         end: true in the message that ends an output.
         repeats: whether that message says again what the ones before it have said.
         first: whether the time to the first chunk is that of the first message, or of the first one with content.
@@ -48,6 +53,7 @@ class StreamSettings(Settings):
     text: TextMode = "delta"
     counts: dict[str, CountMode] = Field(default={})
     index: str | None = None
+    batch: bool = False
     end: str | None = None
     repeats: bool = False
     first: Literal["message", "content"] = "message"
@@ -60,6 +66,12 @@ class StreamSettings(Settings):
             if name not in COUNTED:
                 raise ValueError(f"{name} is none of {', '.join(COUNTED)}")
         return counts
+
+    @model_validator(mode="after")
+    def _one_way(self) -> StreamSettings:
+        if self.batch and self.index is not None:
+            raise ValueError("outputs are told apart by index or, in a batch, by their place: not by both")
+        return self
 
 
 class Pieces:
@@ -75,17 +87,22 @@ class Pieces:
         Compile what the settings name.
 
         Args:
-            content: what counts as content: text, ids, reasoning.
+            content: what counts as content: text, ids, reasoning, calls of tools.
             compiled: compiles a source for the answer's message.
 
         Raises:
-            ProtocolMapError: a source is none of the answer's.
+            ProtocolMapError: a source is none of the answer's, or the index is no integer.
         """
         self.text = settings.text
         self.counts = settings.counts
         self.first_content = settings.first == "content"
         self.repeats = settings.repeats
         self.index = compiled(settings.index) if settings.index else None
+        if self.index is not None and self.index.kind != "integer":
+            raise ProtocolMapError(f"{settings.index!r} is {self.index.kind}, and no index")
+        self._placed = settings.batch or (self.index is not None and self.index.repeats)
+        self.several = settings.batch or self.index is not None
+        """Whether an answer may have more than one output."""
         self.end = compiled(settings.end) if settings.end else None
         self.error = compiled(settings.error.value) if settings.error else None
         self.error_status = settings.error.status if settings.error else ""
@@ -99,19 +116,35 @@ class Pieces:
         """Return whether an answer says that it failed."""
         return self.error is not None and _filled(self.error.find(answer))
 
-    def outputs(self, content: Source, answers: Iterable[Message]) -> list[list[Any]]:
+    def outputs(self, content: Source, answers: Iterable[Message]) -> dict[int, list[Any]]:
         """Return the values that ``content`` has over all answers: a list for each output, by its index."""
         found: dict[int, list[Any]] = {}
         for answer in answers:
-            values = content.find(answer)
-            if not _filled(values):
-                continue
-            output = found.setdefault(self._index_of(answer), [])
-            if not output or self.text != "delta":
-                output[:] = values
-            elif not self._repeated(answer):
-                output.extend(values)
-        return [found[index] for index in sorted(found)]
+            for index, values in self.split(content, answer):
+                if not _filled(values):
+                    continue
+                output = found.setdefault(index, [])
+                if not output or self.text != "delta":
+                    output[:] = values
+                elif not self._repeated(answer):
+                    output.extend(values)
+        return found
+
+    def split(self, source: Source, answer: Message) -> Iterable[tuple[int, Sequence[Any]]]:
+        """Return the values of each output that an answer has something of, with its index."""
+        if not self._placed:
+            return ((self._index_of(answer), source.find(answer)),)
+        placed = source.placed(answer)
+        if not placed:
+            return ()
+        indices = dict(self.index.placed(answer)) if self.index is not None else _NO_INDICES
+        if placed[0][0] == placed[-1][0]:
+            # Mostly there is one output.
+            return ((indices.get(placed[0][0], placed[0][0]), [value for _, value in placed]),)
+        found: dict[int, list[Any]] = {}
+        for place, value in placed:
+            found.setdefault(indices.get(place, place), []).append(value)
+        return found.items()
 
     def count(self, name: str, source: Source, answers: Sequence[Message]) -> int | None:
         """Return what the counts at ``source`` come to, ``None`` where no answer has one."""

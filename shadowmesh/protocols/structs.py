@@ -10,12 +10,12 @@ from google.protobuf.message import Message
 STRUCT = "google.protobuf.Struct"
 # A double holds every whole number up to here, and its neighbours above are not all there.
 _WHOLE = 1 << 53
-_as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 
 
 def struct_json(struct: Message) -> str:
     """Return its JSON, with its keys in order; raises nothing, since what is parsed is not deep."""
-    return _as_json(_object(struct))
+    return as_json(_object(struct))
 
 
 def _object(struct: Any) -> dict[str, Any]:

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from google.protobuf.descriptor import Descriptor
 
 from shadowmesh.errors import ProtocolMapError
-from shadowmesh.protocols.paths import Kind, Path
+from shadowmesh.protocols.paths import Kind, Path, Placed
 from shadowmesh.protocols.sources import Expression, Make, Source
 from shadowmesh.settings import Settings
 
@@ -65,6 +65,15 @@ class TensorLists(Settings):
     raw: str
 
 
+class TensorSource(Expression):
+    """The elements of one tensor: of ``tensors`` the one called ``name``; ``raw`` are those of all that are raw."""
+
+    def __init__(self, tensors: Path, raw: Path, name: str, kind: str) -> None:
+        find = _finder(tensors, raw, name, _FITS[kind])
+        super().__init__(f"tensor('{name}', {kind})", _KINDS[kind], find, _placer(tensors, name, find))
+        self.tensors, self.raw, self.name = tensors, raw, name
+
+
 def tensor_function(lists: TensorLists, message: Descriptor) -> Make:
     """
     Return what makes sources of ``tensor(…)`` for one message.
@@ -80,7 +89,7 @@ def tensor_function(lists: TensorLists, message: Descriptor) -> Make:
         if len(arguments) != 2 or not _is_quoted(arguments[0]) or arguments[1] not in _KINDS:
             raise ProtocolMapError(f"tensor takes a name in quotes and one of {', '.join(_KINDS)} in {text!r}")
         name, kind = arguments[0][1:-1], arguments[1]
-        return Expression(f"tensor('{name}', {kind})", _KINDS[kind], _finder(tensors, raw, name, _FITS[kind]))
+        return TensorSource(tensors, raw, name, kind)
 
     return make
 
@@ -93,20 +102,38 @@ def _finder(tensors: Path, raw: Path, name: str, fits: tuple[type, ...]) -> Call
     def find(message: Any) -> Sequence[Any]:
         place = 0
         for tensor in tensors.find(message):
-            # MLServer puts empty contents beside raw elements.
-            typed = bool(tensor.contents.ListFields())
-            shared = _SHARED in tensor.parameters
+            form = stands_in(tensor)
             if tensor.name == name:
-                if shared:
-                    return ()
-                if typed:
-                    return _fitting(_typed(tensor), fits)
+                if form != "raw":
+                    return _fitting(_typed(tensor), fits) if form == "contents" else ()
                 parts = raw.find(message)
                 return _fitting(_elements(tensor.datatype, parts[place]), fits) if place < len(parts) else ()
-            place += not typed and not shared
+            place += form == "raw"
         return ()
 
     return find
+
+
+def stands_in(tensor: Any) -> Literal["contents", "raw", "memory"]:
+    """Return where the elements of a tensor are."""
+    if _SHARED in tensor.parameters:
+        return "memory"
+    # MLServer puts empty contents beside raw elements.
+    return "contents" if tensor.contents.ListFields() else "raw"
+
+
+def _placer(tensors: Path, name: str, find: Callable[[Any], Sequence[Any]]) -> Callable[[Any], list[Placed]]:
+    """Return what places elements: each text is an output of its own, and each row of numbers is one."""
+
+    def place(message: Any) -> list[Placed]:
+        values = find(message)
+        if len(values) < 2 or isinstance(values[0], bytes):
+            return list(enumerate(values))
+        shape: Sequence[int] = next((one.shape for one in tensors.find(message) if one.name == name), ())
+        row = shape[-1] if len(shape) > 1 and shape[-1] > 0 and len(values) % shape[-1] == 0 else len(values)
+        return [(at // row, value) for at, value in enumerate(values)]
+
+    return place
 
 
 def _fitting(values: Sequence[Any], fits: tuple[type, ...]) -> Sequence[Any]:
@@ -122,7 +149,7 @@ def _typed(tensor: Any) -> Sequence[Any]:
 
 def _elements(datatype: str, data: bytes) -> Sequence[Any]:
     if datatype == "BYTES":
-        return _lengths_and_bytes(data)
+        return raw_texts(data)
     if datatype == "BF16":
         if len(data) % 2:
             return ()
@@ -136,7 +163,13 @@ def _elements(datatype: str, data: bytes) -> Sequence[Any]:
     return values
 
 
-def _lengths_and_bytes(data: bytes) -> Sequence[bytes]:
+def encoded_texts(elements: Sequence[bytes]) -> bytes:
+    """Return texts in raw form, each with its length before it."""
+    return b"".join(_LENGTH.pack(len(element)) + element for element in elements)
+
+
+def raw_texts(data: bytes) -> Sequence[bytes]:
+    """Return the texts in raw form, none where they do not fit together."""
     found, place = [], 0
     while place < len(data):
         if place + _LENGTH.size > len(data):

@@ -121,6 +121,23 @@ def stands_once(data: bytes, numbers: Sequence[int]) -> bool:
     return True
 
 
+def last(data: bytes, numbers: Sequence[int]) -> bytes | None:
+    """
+    Return the value of a field with a length that counts, which is the last one; ``None`` where there is none.
+
+    Raises:
+        DecodeError: the bytes are no message.
+    """
+    number, inner = numbers[0], numbers[1:]
+    found = None
+    for piece in pieces(data):
+        if piece.number == number and piece.nested:
+            body = data[piece.body : piece.end]
+            value = last(body, inner) if inner else body
+            found = found if value is None else value
+    return found
+
+
 def field(number: int, body: bytes) -> bytes:
     """Return a field that has a length: its tag, the length, and the value."""
     return _varint(number << 3 | _BYTES) + _varint(len(body)) + body

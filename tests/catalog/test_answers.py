@@ -13,7 +13,24 @@ FOUR = [("four",)]
 LOOK = ("", "look", '{"at":"home"}')
 """An answer without text that calls a tool."""
 OTHERS: dict[str, list[tuple[str, ...] | None]] = {
+    "shadowmesh: a call": [LOOK],
+    "shadowmesh: conversations": [("four",), ("seven",)],
+    "shadowmesh: documents": [None],
     "oip_triton: token ids": [("", "7 8")],
+    "oip_dynamo: two requests": [("four",), ("seven",)],
+    "vllm_smg: a shadow": [("7 8 9",)],
+    "sglang_smg: a stream": [("7",)],
+    "trtllm: a stream": [("7",)],
+    "trtllm: a shadow": [("7 8 9",)],
+    "tokenspeed: a stream": [("7",)],
+    "tokenspeed: a shadow": [("7 8 9",)],
+    "mlx: a stream": [("7",)],
+    "mlx: a shadow": [("7 8 9",)],
+    "tei: a vector": [None],
+    "oip_triton: several": [("ac", "b")],
+    "oip_mlserver: several": [("ac", "b")],
+    "oip_kserve: several": [("ac", "b")],
+    "oip_dynamo: several": [("ac", "b")],
     "oip_triton: two requests": [("four",), ("seven",)],
     "vllm_smg: the end": [("7 8 9",)],
     "vllm_smg: a single": [("7 8 9",)],
@@ -32,18 +49,22 @@ OTHERS: dict[str, list[tuple[str, ...] | None]] = {
     "mlx: outputs": [("7 8", "5")],
     "vllm: outputs": [("ac", "bd")],
     "vllm: ids": [("", "7 8")],
-    "tgis: a batch": [("fourx",)],
+    "tgis: a batch": [("four", "x")],
     "xai: a call of a tool": [LOOK],
+    "xai: outputs in one message": [("ac", "bd", "look", '{"at":"home"}')],
     "xai: outputs": [("ac", "bd")],
     "xai: plain samples side by side": [("ac", "b")],
     "google: outputs": [("ac", "b")],
+    "google: candidates": [("ac", "b")],
     "google: calls of tools": [("", "look", '{"at":["home",3,null],"far":true}')],
     "google: an embedding": [None],
     "vertex: outputs": [("ac", "b")],
+    "vertex: candidates": [("ac", "b")],
     "vertex: calls of tools": [("", "look", '{"at":["home",3,null],"far":true}')],
     "sglang: all the ids": [("7 8",)],
     "sglang: outputs": [("ac", "b")],
     "sglang: conversations": [("ac", "b")],
+    "sglang: a call": [LOOK],
     "sglang: an embedding": [None],
     "openengine: outputs": [("ac", "b", "1 3", "2")],
     "openengine": [("four", "7 8")],
@@ -75,5 +96,6 @@ def test_the_answer_is_what_the_server_said(name: str) -> None:
     said = [None if output is None else tuple(part.decode() for part in output) for output in outputs]
     assert said == next((other for begin, other in OTHERS.items() if name.startswith(begin)), FOUR)
     messages = [message for answer in answers for message in map(method_map.parse_response, answer) if message]
-    thoughts = list(joined(method_map, "reasoning", messages))
-    assert thoughts == ([b"hm"] if name.startswith(THOUGHTFUL) else [])
+    thoughts = list(joined(method_map, "reasoning", messages).values())
+    thoughtful = name.startswith(THOUGHTFUL) and "generativelanguage.v1." not in name
+    assert thoughts == ([b"hm"] if thoughtful else [])

@@ -16,9 +16,7 @@ from shadowmesh.protocols.exchanges import split
 from shadowmesh.protocols.protocol_map import MethodMap
 from shadowmesh.protocols.reading import failure, first_content, read
 
-METHODS = sorted(
-    (protocol, method) for protocol, maps in builtin().protocols.items() for method in maps if protocol != "shadowmesh"
-)
+METHODS = sorted((protocol, method) for protocol, maps in builtin().protocols.items() for method in maps)
 
 
 def _said(protocol: str) -> list[bytes]:

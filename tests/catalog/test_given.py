@@ -16,6 +16,7 @@ from shadowmesh.catalog.configured import ProtocolSettings, read_protocol
 from shadowmesh.catalog.descriptors import pool_of
 from shadowmesh.catalog.given import GivenProtocol
 from shadowmesh.errors import ConfigError, ProtocolMapError
+from shadowmesh.mirror.credentials import connect
 
 WORDS = re.findall(r"[\w.]+", MAP)
 HOSTILE = st.one_of(
@@ -37,7 +38,7 @@ def use(folder: Path, content: bytes, descriptors: str = "acme.binpb") -> None:
     file.write_bytes(content)
     refused = ""
     try:
-        read_protocol(ProtocolSettings(file=str(file), descriptors=str(folder / descriptors))).bound()
+        read_protocol(ProtocolSettings(file=str(file), descriptors=str(folder / descriptors)), connect).bound()
     except (ConfigError, ProtocolMapError) as error:
         refused = str(error)
     assert "\n" not in refused
@@ -102,7 +103,8 @@ def test_files_may_stand_in_any_order_and_in_a_long_chain_and_googles_own_may_be
 
 
 def test_what_was_read_says_the_same_in_another_process(folder: Path) -> None:
-    read = read_protocol(ProtocolSettings(file=str(folder / "acme.yaml"), descriptors=str(folder / "acme.binpb")))
+    acme = ProtocolSettings(file=str(folder / "acme.yaml"), descriptors=str(folder / "acme.binpb"))
+    read = read_protocol(acme, connect)
     there = GivenProtocol.model_validate_json(read.model_dump_json())
     assert there == read
     assert there.descriptors == b64encode((folder / "acme.binpb").read_bytes()).decode()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -146,6 +148,86 @@ def test_a_server_with_reflection_describes_it_too_and_is_asked_once(folder: Pat
         asked = len(backend.calls)
         assert configuration.parse(text).catalog.method_map(ASK) is not None
         assert len(backend.calls) == asked
+
+
+TLS = Path(__file__).parents[1] / "support" / "tls"
+NAME = "model.internal"
+"""Whom the certificates name."""
+
+
+@contextmanager
+def describing_behind_tls(data: bytes, *, certificates: bool, token: str | None) -> Iterator[tuple[str, list[Any]]]:
+    """Run a server with TLS that describes itself to those who show what it wants; gives its address, and who came."""
+    response: Any = message_class("shadowmesh.views.reflection.Response")
+    described = [file.SerializeToString() for file in FileDescriptorSet.FromString(data).file]
+    came: list[str | bytes | None] = []
+
+    def answer(requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
+        shown = dict(context.invocation_metadata()).get("authorization")
+        came.append(shown)
+        if shown != token:
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, "")
+        for _ in requests:
+            yield response(files={"descriptors": described}).SerializeToString()
+
+    server = grpc.server(ThreadPoolExecutor(2), options=(("grpc.so_reuseport", 0),))
+    handlers: dict[str, Any] = {"ServerReflectionInfo": grpc.stream_stream_rpc_method_handler(answer)}
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler("grpc.reflection.v1.ServerReflection", handlers),)
+    )
+    chain = [((TLS / "server.key").read_bytes(), (TLS / "server.pem").read_bytes())]
+    roots = (TLS / "roots.pem").read_bytes() if certificates else None
+    credentials = grpc.ssl_server_credentials(chain, root_certificates=roots, require_client_auth=certificates)
+    port = server.add_secure_port("127.0.0.1:0", credentials)
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}", came
+    finally:
+        server.stop(0).wait()
+
+
+def reflected(address: str | None, **more: Any) -> str:
+    return json.dumps({"protocols": [{"file": "acme.yaml", "reflection": address, **more}]})
+
+
+def test_a_server_behind_tls_describes_it_to_whoever_shows_a_certificate_and_a_token_and_is_asked_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN", "abc")
+    tls = {"roots": str(TLS / "roots.pem"), "server_name": NAME}
+    shown = {"certificate": str(TLS / "client.pem"), "key": str(TLS / "client.key")}
+    token = [{"key": "authorization", "env": "TOKEN", "prefix": "Bearer "}]
+    with describing_behind_tls((folder / "acme.binpb").read_bytes(), certificates=True, token="Bearer abc") as (
+        address,
+        came,
+    ):
+        text = reflected(address, tls=tls | shown, credentials=token)
+        assert configuration.parse(text).catalog.method_map(ASK) is not None
+        asked = len(came)
+        assert configuration.parse(text).catalog.method_map(ASK) is not None
+        assert came == ["Bearer abc"] * asked
+        for less, status in (({"tls": tls, "credentials": token}, "UNAVAILABLE"), ({"tls": tls | shown}, "UNAUTH")):
+            with pytest.raises(ConfigError, match=rf"protocols\[0\]\.reflection: .* ended with {status}"):
+                configuration.parse(reflected(address, **less))
+
+
+@pytest.mark.parametrize(
+    ("more", "key", "problem"),
+    [
+        ({"tls": {"roots": "/no/such"}}, "protocols[0].tls.roots", "No such file"),
+        ({"tls": {"roots": "acme.yaml"}}, "protocols[0].tls.roots", "not PEM certificates"),
+        ({"tls": True, "credentials": [{"key": "x-key", "env": "GONE"}]}, "protocols[0].credentials[0].env", "nothing"),
+        ({"address": "a.example:1", "credentials": [{"key": "x", "env": "GONE"}]}, "protocols[0]", "in the clear"),
+        ({"address": None, "tls": True}, "protocols[0]", "for a server with reflection"),
+    ],
+)
+def test_what_a_server_cannot_be_asked_with_stops_the_start_and_names_its_key(
+    folder: Path, more: dict[str, Any], key: str, problem: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        configuration.parse(reflected(**{"address": "127.0.0.1:9", **more}))
+    assert caught.value.key == key
+    assert problem in caught.value.problem
 
 
 def test_an_installed_package_brings_its_protocol_by_an_entry_point(folder: Path) -> None:

@@ -15,6 +15,7 @@ from support.experiments import CONVERSE, GENERATE, INGEST, STREAM_GENERATE, exp
 from support.records import begin
 from support.wire import request, response
 
+from shadowmesh.mirror.aborting import SECONDS as ABORT_SECONDS
 from shadowmesh.mirror.accounts import Accounts
 from shadowmesh.mirror.call_record import CallRecord
 from shadowmesh.mirror.engine import EXPERIMENTS, Engine
@@ -54,6 +55,7 @@ class Mirror:
         *experiments: JudgedExperimentSettings,
         accounts: Accounts | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
+        abort_seconds: float = ABORT_SECONDS,
     ) -> None:
         self.replies: list[Frame] = []
         self.records: list[CallRecord] = []
@@ -70,6 +72,7 @@ class Mirror:
             faults=self.faults,
             accounts=accounts,
             clock=clock,
+            abort_seconds=abort_seconds,
         )
         self.reload(*experiments)
 
@@ -149,9 +152,10 @@ async def mirror(
     *experiments: JudgedExperimentSettings,
     accounts: Accounts | None = None,
     clock: Callable[[], int] = time.monotonic_ns,
+    abort_seconds: float = ABORT_SECONDS,
 ) -> AsyncIterator[Mirror]:
     """An engine that is closed, and has nothing open, at the end of the test."""
-    mirrored = Mirror(*experiments, accounts=accounts, clock=clock)
+    mirrored = Mirror(*experiments, accounts=accounts, clock=clock, abort_seconds=abort_seconds)
     try:
         yield mirrored
         assert mirrored.engine.open_calls == 0

@@ -10,11 +10,12 @@ from support.stored_pairs import ended
 
 from shadowmesh.store.records import PairRecord
 from shadowmesh.store.store import Store
-from shadowmesh.store.unfolded import ALWAYS
 from shadowmesh.verdict.ledger import Ledger
 from shadowmesh.verdict.records import EvidenceKey
 
 KEY = EvidenceKey(experiment="summaries", target="candidate", target_digest="t1", config_digest="c1")
+ALWAYS = 2**63 - 1
+"""No row was dispatched later."""
 
 
 def at(seconds: float) -> int:

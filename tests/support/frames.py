@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from shadowmesh.mirror.frames import (
     Abandon,
+    Abort,
+    Aborted,
     Begin,
     Caller,
     Credit,
@@ -29,6 +31,7 @@ from shadowmesh.mirror.frames import (
     Setup,
     State,
 )
+from shadowmesh.model import SESSION_BUCKETS
 from shadowmesh.policy.budget import Remaining
 from shadowmesh.policy.live_gate import Admission
 from shadowmesh.rpc import Arity
@@ -64,6 +67,7 @@ BEGINS = st.builds(
     admissions=ADMISSIONS,
     request=st.none() | st.binary(max_size=20),
     pages=COUNTS,
+    session=st.none() | st.integers(0, SESSION_BUCKETS - 1),
 )
 
 
@@ -90,6 +94,8 @@ BY_KIND: dict[type[Frame], st.SearchStrategy[Frame]] = {
     Response: _messages(Response),
     LiveDone: _dones(),
     Abandon: st.builds(Abandon, CALLS, TEXTS),
+    Abort: st.builds(Abort, CALLS, TIMES, TEXTS, st.binary(max_size=40)),
+    Aborted: st.builds(Aborted, CALLS, TEXTS, TEXTS, TEXTS, COUNTS),
     Reload: st.builds(Reload, CALLS, st.binary(max_size=40)),
     Drain: st.builds(Drain, CALLS, FINITE),
     Outcome: st.builds(Outcome, CALLS, TEXTS, TEXTS),

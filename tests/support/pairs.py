@@ -19,6 +19,7 @@ GAUGES = {
     "shadowmesh.journal.size": 4096,
     "shadowmesh.store.waiting": 5,
     "shadowmesh.store.refused": 1,
+    "shadowmesh.store.late_texts": 9,
     "shadowmesh.receiver.set_aside": 2,
     "shadowmesh.alerts.waiting": 6,
     "shadowmesh.alerts.delivered": 7,

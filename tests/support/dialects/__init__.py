@@ -1,12 +1,12 @@
-"""Calls in every protocol of the catalog but our own, by a name that begins with the protocol's."""
+"""Calls in every protocol of the catalog, by a name that begins with the protocol's."""
 
 from __future__ import annotations
 
 from google.protobuf.message import Message
-from support.dialects import chat, oip, openengine, sglang, smg, tei, text
+from support.dialects import chat, oip, openengine, own, sglang, smg, tei, text
 from support.dialects.spoken import Spoken
 
-_WITH_CALLS = (oip, smg, text, chat, sglang, openengine, tei)
+_WITH_CALLS = (own, oip, smg, text, chat, sglang, openengine, tei)
 CALLS: dict[str, Spoken] = {name: call for family in _WITH_CALLS for name, call in family.CALLS.items()}
 UNSHADOWABLE: dict[str, tuple[str, Message]] = {
     **oip.UNSHADOWABLE,

@@ -40,9 +40,9 @@ def _streamed(*outputs: dict[str, Any], identity: str = "", last: bool = False) 
     )
 
 
-def _dynamo(text: str, reason: str) -> Message:
+def _dynamo(text: str, reason: str, identity: str = "1") -> Message:
     outputs = (_of_bytes("text_output", text), _of_bytes("finish_reason", reason))
-    return view("oip.ModelStreamInferResponse", infer_response=_response(*outputs, identity="1"))
+    return view("oip.ModelStreamInferResponse", infer_response=_response(*outputs, identity=identity))
 
 
 def _raw(*values: str) -> bytes:
@@ -69,6 +69,13 @@ _RAW_WHOLE = _response(
     {"name": "num_input_tokens", "datatype": "UINT32", "shape": [1]},
     raw_output_contents=[_raw("four"), struct.pack("<I", 2), _raw("stop"), struct.pack("<I", 3)],
 )
+_TWO = (
+    _of_bytes("text_output", "ac", "b"),
+    _of_bytes("finish_reason", "stop", "length"),
+    _of_counts("num_input_tokens", 3),
+    {"name": "num_output_tokens", "datatype": "UINT32", "shape": [2], "contents": {"uint_contents": [2, 1]}},
+)
+"""Two outputs of one prompt."""
 _ASKED: dict[str, Any] = {"operation": "text_completion", "request_model": "llm"}
 
 
@@ -138,6 +145,10 @@ _TRTLLM_ASKED = {
     "stop_sequences": (".",),
 }
 
+_INTERLEAVED = [
+    {"response_id": "1", "response_model": "llm", "finish_reasons": ("length",)},
+    {"response_id": "2", "response_model": "llm", "finish_reasons": ("stop",)},
+]
 CALLS: dict[str, Spoken] = {
     **{
         f"{protocol}: typed tensors, and raw ones from the shadow": _call(
@@ -150,6 +161,29 @@ CALLS: dict[str, Spoken] = {
         )
         for protocol in ("oip_triton", "oip_mlserver", "oip_kserve")
     },
+    **{
+        f"{protocol}: several outputs": _call(
+            protocol,
+            INFER,
+            Said([_response(*_TWO)]),
+            Said([_response(_of_bytes("text_output", "acb"))]),
+            answered=[_READ | {"output_tokens": 3, "finish_reasons": ("stop", "length")}],
+            answered_by_shadow=[{"response_model": "llm"}],
+            alike=False,
+        )
+        for protocol in ("oip_triton", "oip_mlserver", "oip_kserve")
+    },
+    "oip_dynamo: several outputs": _call(
+        "oip_dynamo",
+        INFER,
+        Said([_response(*_TWO)]),
+        Said([], "INTERNAL"),
+        answered=[{"response_model": "llm", "finish_reasons": ("stop", "length")}],
+        answered_by_shadow=[{}],
+        alike=False,
+        status_of_shadow="INTERNAL",
+        reads=frozenset({"text"}),
+    ),
     **{
         f"{protocol}: parameters as tensors": _call(
             protocol,
@@ -279,6 +313,17 @@ CALLS: dict[str, Spoken] = {
         requests=[_request("1")],
         answered=[{"response_id": "1", "response_model": "llm", "finish_reasons": ("length",)}],
         answered_by_shadow=[{"response_id": "1", "response_model": "llm", "finish_reasons": ("stop",)}],
+        reads=frozenset({"text"}),
+    ),
+    "oip_dynamo: two requests interleaved in a stream": _call(
+        "oip_dynamo",
+        STREAM,
+        Said([_dynamo("fo", ""), _dynamo("seven", "stop", "2"), _dynamo("ur", "length")]),
+        Said([_dynamo("seven", "stop", "2"), _dynamo("four", "length")]),
+        requests=[_request("1"), _request("2")],
+        asked=[_ASKED, _ASKED],
+        answered=_INTERLEAVED,
+        answered_by_shadow=_INTERLEAVED,
         reads=frozenset({"text"}),
     ),
     "oip_mlserver: plain messages in a stream": _call(

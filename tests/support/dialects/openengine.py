@@ -74,6 +74,14 @@ CALLS: dict[str, Spoken] = {
         answered=[_ENGINE_READ],
         answered_by_shadow=[_ENGINE_READ],
     ),
+    "openengine: no usage, and an error": _engine_call(
+        Said([_piece("four", 7, 8), _engine(finished=_END)]),
+        Said([_piece("fo", 7)], "UNAVAILABLE"),
+        answered=[{"response_id": "r", "finish_reasons": ("stop",)}],
+        answered_by_shadow=[{"response_id": "r"}],
+        alike=False,
+        status_of_shadow="UNAVAILABLE",
+    ),
     "openengine: an error in a message of a stream that ends well": _engine_call(
         Said([_piece("four", 7, 8), _engine(finished=_END, usage=_ENGINE_USAGE)]),
         Said([_piece("fo", 7), _engine(error={"message": "overloaded"})]),

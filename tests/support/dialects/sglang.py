@@ -78,7 +78,25 @@ def _json(**body: Any) -> bytes:
     return json.dumps(body).encode()
 
 
-_OPENAI_BODY = _json(model="llm", max_tokens=8, temperature=0.5, top_p=0.25, top_k=4, seed=5, stop=["."], messages=[])
+_OPENAI: dict[str, Any] = {
+    "model": "llm",
+    "max_tokens": 8,
+    "temperature": 0.5,
+    "top_p": 0.25,
+    "top_k": 4,
+    "seed": 5,
+    "stop": ["."],
+}
+_TALK: list[dict[str, Any]] = [
+    {"role": "system", "content": "be brief"},
+    {"role": "user", "content": [{"type": "text", "text": "hello"}, {"type": "image_url"}, {"text": "there"}]},
+    {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"id": "c", "function": {"name": "look", "arguments": "{}"}}],
+    },
+    {"role": "tool", "content": "sun", "tool_call_id": "c"},
+]
 _OPENAI_USAGE = {
     "prompt_tokens": 3,
     "completion_tokens": 2,
@@ -92,8 +110,14 @@ def _chunk(choice: dict[str, Any] | None = None, **more: Any) -> Message:
     return view("sglang.OpenAiChunk", json_chunk=_json(id="a", model="llm-1", choices=choices, **more))
 
 
+def _choices(*choices: dict[str, Any]) -> Message:
+    numbered = [{"index": index, **choice} for index, choice in enumerate(choices)]
+    return view("sglang.OpenAiChunk", json_chunk=_json(id="a", model="llm-1", choices=numbered))
+
+
 def _openai(name: str, operation: str, live: Said, shadow: Said, **facts: Any) -> Spoken:
-    request = view("sglang.OpenAiRequest", json_body=_OPENAI_BODY)
+    asked = {"messages": _TALK} if name == "ChatComplete" else {"prompt": "hello"}
+    request = view("sglang.OpenAiRequest", json_body=_json(**_OPENAI, **asked))
     return Spoken(
         protocol="sglang",
         method=_SERVICE + name,
@@ -184,6 +208,51 @@ CALLS: dict[str, Spoken] = {
         answered=[{"response_id": "a", "response_model": "llm-1"}],
         answered_by_shadow=[{"response_id": "a", "response_model": "llm-1"}],
     ),
+    "sglang: conversations in one message": _openai(
+        "ChatComplete",
+        "chat",
+        Said([_choices({"message": {"content": "ac"}}, {"message": {"content": "b"}, "finish_reason": "length"})]),
+        Said([_choices({"message": {"content": "acb"}, "finish_reason": "stop"})]),
+        answered=[_said("length")],
+        answered_by_shadow=[_said("stop")],
+        alike=False,
+    ),
+    "sglang: a call of a tool in pieces": _openai(
+        "ChatComplete",
+        "chat",
+        Said(
+            [
+                _chunk({"delta": {"tool_calls": [{"index": 0, "id": "c", "function": {"name": "look"}}]}}),
+                _chunk({"delta": {"tool_calls": [{"index": 0, "function": {"arguments": '{"at":'}}]}}),
+                _chunk({"delta": {"tool_calls": [{"index": 0, "function": {"arguments": '"home"}'}}]}}),
+                _chunk({"delta": {}, "finish_reason": "tool_calls"}),
+            ]
+        ),
+        Said(
+            [
+                _chunk(
+                    {
+                        "message": {
+                            "tool_calls": [{"id": "d", "function": {"name": "look", "arguments": '{"at":"home"}'}}]
+                        },
+                        "finish_reason": "tool_calls",
+                    }
+                )
+            ]
+        ),
+        answered=[_said("tool_calls")],
+        answered_by_shadow=[_said("tool_calls")],
+    ),
+    "sglang: an error by its status": _openai(
+        "ChatComplete",
+        "chat",
+        Said([_chunk({"delta": {"content": "four"}, "finish_reason": "stop"})]),
+        Said([_chunk({"delta": {"content": "fo"}})], "UNAVAILABLE"),
+        answered=[_said("stop")],
+        answered_by_shadow=[{"response_id": "a", "response_model": "llm-1"}],
+        alike=False,
+        status_of_shadow="UNAVAILABLE",
+    ),
     "sglang: an error in JSON": _openai(
         "ChatComplete",
         "chat",
@@ -209,6 +278,14 @@ CALLS: dict[str, Spoken] = {
     ),
 }
 UNSHADOWABLE: dict[str, tuple[str, Message]] = {
+    "sglang: prefill elsewhere, in JSON": (
+        _SERVICE + "ChatComplete",
+        view("sglang.OpenAiRequest", json_body=_json(bootstrap_room=0, messages=[])),
+    ),
+    "sglang: prefill elsewhere, of a completion in JSON": (
+        _SERVICE + "Complete",
+        view("sglang.OpenAiRequest", json_body=_json(bootstrap_host="a", prompt="")),
+    ),
     "sglang: prefill elsewhere": (
         _SERVICE + "TextGenerate",
         view("sglang.TextGenerateRequest", disaggregated_params={}),

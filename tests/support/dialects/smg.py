@@ -11,12 +11,15 @@ from support.dialects.spoken import SERVER_STREAM, UNARY, Said, Spoken, view
 READS = frozenset({"ids", "tokens"})
 
 
+_TOKENIZED = {"original_text": "hello", "input_ids": [1, 2, 3]}
+
+
 def _vllm(stream: bool = True, n: int = 1) -> Message:
     sampling = {"temperature": 0.5, "top_p": 0.25, "top_k": 4, "max_tokens": 8, "stop": ["."], "n": n, "seed": 3}
     return view(
         "smg.VllmGenerateRequest",
         request_id="r",
-        tokenized={"original_text": "hello", "input_ids": [1, 2, 3]},
+        tokenized=_TOKENIZED,
         sampling_params=sampling,
         stream=stream,
     )
@@ -86,7 +89,9 @@ _SGLANG_ASKED: dict[str, Any] = {
 
 def _sglang() -> Message:
     sampling = {"temperature": 0.0, "top_p": 1.0, "top_k": -1, "max_new_tokens": 8, "stop": ["."]}
-    return view("smg.SglangGenerateRequest", request_id="r", sampling_params=sampling, stream=True)
+    return view(
+        "smg.SglangGenerateRequest", request_id="r", tokenized=_TOKENIZED, sampling_params=sampling, stream=True
+    )
 
 
 def _sglang_chunk(ids: list[int], total: int, index: int = 0) -> Message:
@@ -139,8 +144,9 @@ def _alike(
 ) -> dict[str, Spoken]:
     """Return a call to an engine whose chunks are new ids, and whose end has all or none of them."""
     response, index, ids = names
-    answered = _counts(3) | ({"response_id": "r"} if protocol != "mlx" else {})
     top = {"request_id": "r"} if protocol != "mlx" else {}
+    top_read = {"response_id": "r"} if protocol != "mlx" else {}
+    answered = _counts(3, **top_read)
     counts = {"prompt_tokens": 3, "cached_tokens": 1}
 
     def chunk(new: list[int], total: int, output: int = 0) -> Message:
@@ -170,8 +176,23 @@ def _alike(
         live=Said([chunk([7], 1), chunk([5], 1, 1), chunk([8], 2), end([5], 1), end([7, 8])]),
         shadow=Said([complete([5], 1, 1), complete([7, 8], 2)]),
     )
+    begun = {key: value for key, value in _counts(1, **top_read).items() if key != "finish_reasons"}
+    broken = replace(
+        streamed,
+        live=Said([chunk([7], 1)], "INTERNAL"),
+        shadow=Said([], "RESOURCE_EXHAUSTED"),
+        # Only MLX counts in each chunk.
+        answered=[begun if protocol == "mlx" else top_read],
+        answered_by_shadow=[{}],
+        alike=False,
+        status="INTERNAL",
+        status_of_shadow="RESOURCE_EXHAUSTED",
+    )
+    silent = replace(streamed, shadow=Said([view(response, **top)]), answered_by_shadow=[top_read], alike=False)
     return {
         f"{protocol}: in pieces, and whole from the shadow": streamed,
+        f"{protocol}: a stream that breaks off": broken,
+        f"{protocol}: a shadow that says nothing": silent,
         f"{protocol}: outputs side by side": several,
     }
 
@@ -179,7 +200,7 @@ def _alike(
 def _embed(protocol: str, method: str, prefix: str, provider: str, more: dict[str, Any]) -> dict[str, Spoken]:
     answer = view(f"smg.{prefix}EmbedResponse", embedding=[0.5], prompt_tokens=3, **more)
     read = {"input_tokens": 3, "usage_source": "response"} | ({"response_id": "r"} if more else {})
-    request = view(f"smg.{prefix}EmbedRequest", request_id="r", tokenized={"input_ids": [1, 2, 3]})
+    request = view(f"smg.{prefix}EmbedRequest", request_id="r", tokenized={"original_text": "hello"})
     asked = {"operation": "embeddings", "provider": provider}
     said, reads = Said([answer]), frozenset({"tokens"})
     call = Spoken(protocol, method, UNARY, [request], said, said, [asked], [read], [read], reads=reads)
@@ -217,6 +238,24 @@ CALLS: dict[str, Spoken] = {
         status="INTERNAL",
         status_of_shadow="RESOURCE_EXHAUSTED",
     ),
+    "vllm_smg: a shadow that says nothing": _vllm_call(
+        Said([_vllm_complete(7, 8, 9)]),
+        Said([view("smg.VllmGenerateResponse")]),
+        answered=[_counts(3)],
+        answered_by_shadow=[{}],
+        alike=False,
+    ),
+    "sglang_smg: a stream that breaks off, and a shadow that says nothing": _sglang_call(
+        Said([_sglang_chunk([7], 1)], "INTERNAL"),
+        Said([view("smg.SglangGenerateResponse", request_id="r")]),
+        answered=[
+            {"input_tokens": 3, "output_tokens": 1, "cached_input_tokens": 1, "reasoning_output_tokens": 1}
+            | {"usage_source": "response", "response_id": "r"}
+        ],
+        answered_by_shadow=[{"response_id": "r"}],
+        alike=False,
+        status="INTERNAL",
+    ),
     "sglang_smg: counts so far, and all of it at the end": _sglang_call(
         Said([_sglang_chunk([7], 1), _sglang_chunk([8], 2), _sglang_complete([7, 8], 2)]),
         Said([_sglang_chunk([7, 8], 2), _sglang_complete([7, 8], 2)]),
@@ -244,6 +283,7 @@ CALLS: dict[str, Spoken] = {
         view(
             "smg.TrtllmGenerateRequest",
             request_id="r",
+            tokenized={"original_text": "hello"},
             max_tokens=8,
             sampling_config=_SAMPLED | {"seed": 5},
             stop=["."],
@@ -256,6 +296,7 @@ CALLS: dict[str, Spoken] = {
         ("smg.TokenSpeedGenerateResponse", "index", "output_ids"),
         view(
             "smg.TokenSpeedGenerateRequest",
+            tokenized=_TOKENIZED,
             sampling_params=_SAMPLED | {"max_new_tokens": 8, "sampling_seed": 5, "stop": ["."]},
         ),
         {"provider": "tokenspeed", **_SAMPLED_ASKED, "stop_sequences": (".",)},
@@ -264,7 +305,12 @@ CALLS: dict[str, Spoken] = {
         "mlx",
         "/mlx.grpc.engine.MlxEngine/Generate",
         ("smg.MlxGenerateResponse", "index", "output_ids"),
-        view("smg.MlxGenerateRequest", request_id="r", sampling_params=_SAMPLED | {"max_tokens": 8, "seed": 5}),
+        view(
+            "smg.MlxGenerateRequest",
+            request_id="r",
+            tokenized=_TOKENIZED,
+            sampling_params=_SAMPLED | {"max_tokens": 8, "seed": 5},
+        ),
         {"provider": "mlx", **_SAMPLED_ASKED},
     ),
     **_embed("vllm_smg", "/vllm.grpc.engine.VllmEngine/Embed", "Vllm", "vllm", {}),

@@ -19,6 +19,7 @@ from shadowmesh.schema.descriptors import message_class
 from shadowmesh.testing import Backend, ReceivedCall
 
 UNARY, SERVER_STREAM, BIDI = "unary_unary", "unary_stream", "stream_stream"
+STREAM_UNARY = "stream_unary"
 
 
 def view(name: str, **fields: Any) -> Message:
@@ -57,6 +58,8 @@ class Spoken:
     """Whether both gave the same answer."""
     status: str = "OK"
     status_of_shadow: str = "OK"
+    costs: float | None = None
+    """What the live answer says it cost, in dollars."""
     reads: frozenset[str] = field(default=frozenset())
     """What of it the README says is read: text, ids, tokens."""
 
@@ -69,6 +72,7 @@ class Server(grpc.GenericRpcHandler):
         self._handler: Any = {
             UNARY: grpc.unary_unary_rpc_method_handler(self._aio_one if is_aio(kind) else self._one),
             SERVER_STREAM: grpc.unary_stream_rpc_method_handler(self._aio_many if is_aio(kind) else self._many),
+            STREAM_UNARY: grpc.stream_unary_rpc_method_handler(self._aio_last if is_aio(kind) else self._last),
             BIDI: grpc.stream_stream_rpc_method_handler(self._aio_bidi if is_aio(kind) else self._bidi),
         }[arity]
 
@@ -91,6 +95,11 @@ class Server(grpc.GenericRpcHandler):
             pass
         yield from self._many(b"", context)
 
+    def _last(self, requests: Iterator[bytes], context: Any) -> bytes:
+        for _ in requests:
+            pass
+        return self._one(b"", context)
+
     def _end(self, context: Any) -> None:
         if self._said.status != "OK":
             context.abort(grpc.StatusCode[self._said.status], "as told")
@@ -109,6 +118,11 @@ class Server(grpc.GenericRpcHandler):
             pass
         async for message in self._aio_many(b"", context):
             yield message
+
+    async def _aio_last(self, requests: AsyncIterator[bytes], context: Any) -> bytes:
+        async for _ in requests:
+            pass
+        return await self._aio_one(b"", context)
 
     async def _aio_end(self, context: Any) -> None:
         if self._said.status != "OK":
@@ -147,10 +161,10 @@ def mirrored(kind: str, spoken: Spoken, **more: Any) -> tuple[list[Leg], list[Le
 
 def _call(multicallable: Any, spoken: Spoken) -> list[bytes]:
     requests = [request.SerializeToString() for request in spoken.requests]
-    sent = iter(requests) if spoken.arity == BIDI else requests[0]
+    sent = iter(requests) if spoken.arity in (BIDI, STREAM_UNARY) else requests[0]
     heard: list[bytes] = []
     with suppress(grpc.RpcError):
         answer = multicallable(sent, timeout=20)
         # What came before an error stays.
-        heard.extend([answer] if spoken.arity == UNARY else answer)
+        heard.extend([answer] if spoken.arity in (UNARY, STREAM_UNARY) else answer)
     return heard

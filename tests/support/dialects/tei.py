@@ -76,6 +76,17 @@ CALLS: dict[str, Spoken] = {
         asked=[{"operation": "classify"}],
         reads=READS,
     ),
+    "tei: a vector without its cost, and an error": _tei(
+        "Embed/Embed",
+        _SENTENCE,
+        view("tei.EmbedResponse", embeddings=[0.5]),
+        _VECTOR,
+        shadow=Said([], "RESOURCE_EXHAUSTED"),
+        asked=[{"operation": "embeddings"}],
+        answered=[{}],
+        answered_by_shadow=[{}],
+        status_of_shadow="RESOURCE_EXHAUSTED",
+    ),
     "tei: an order of texts": _tei(
         "Rerank/Rerank",
         view("tei.RerankRequest", query="hello", texts=["a", "b"]),

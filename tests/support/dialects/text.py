@@ -90,6 +90,14 @@ _VLLM: dict[str, Spoken] = {
         alike=False,
         status_of_shadow="INTERNAL",
     ),
+    "vllm: no counts": _vllm_call(
+        "/vllm.Inference/GenerateStream",
+        _VLLM_STREAM,
+        Said([view("vllm.GenerateResponse")]),
+        answered=[_counts(3, "stop")],
+        answered_by_shadow=[{}],
+        alike=False,
+    ),
     "vllm: outputs side by side": _vllm_call(
         "/vllm.Inference/GenerateStream",
         Said([_vllm("a", 1, first=True), _vllm("b", 1, index=1), _vllm("c", 1), _vllm("d", 1, index=1)]),
@@ -151,6 +159,14 @@ _TGIS: dict[str, Spoken] = {
         answered=[_counts(2, "stop")],
         answered_by_shadow=[_counts(2, "length")],
     ),
+    "tgis: no counts, and an error": _tgis_stream(
+        Said([_tgis("four", reason="EOS_TOKEN")]),
+        Said([_tgis(asked=3), _tgis("fo", 1)], "INTERNAL"),
+        answered=[{"finish_reasons": ("stop",)}],
+        answered_by_shadow=[{"input_tokens": 3, "output_tokens": 1, "usage_source": "response"}],
+        alike=False,
+        status_of_shadow="INTERNAL",
+    ),
     "tgis: a decoding error at the end": _tgis_stream(
         Said([_tgis(asked=3), _tgis("four", 2, reason="STOP_SEQUENCE")]),
         Said([_tgis(asked=3), _tgis("fo", 1, reason="ERROR")]),
@@ -172,7 +188,7 @@ _TGIS: dict[str, Spoken] = {
         ),
         asked=[_TGIS_ASKED],
         answered=[_counts(3, "stop") | {"input_tokens": 5}],
-        answered_by_shadow=[_counts(1, "stop") | {"input_tokens": 5}],
+        answered_by_shadow=[_counts(1, "error", "stop") | {"input_tokens": 5}],
         alike=False,
         status_of_shadow="UNKNOWN",
         reads=READS,
