@@ -14,7 +14,9 @@ from shadowmesh.catalog.catalog import RAW, Catalog
 from shadowmesh.catalog.configured import ProtocolSettings, configured
 from shadowmesh.errors import ConfigError
 from shadowmesh.mirror import choice
+from shadowmesh.mirror.capture_settings import CaptureSettings
 from shadowmesh.mirror.carrier import MirrorSettings
+from shadowmesh.mirror.credentials import connect
 from shadowmesh.mirror.file_watch import ReloadSettings
 from shadowmesh.mirror.gate import misfit
 from shadowmesh.mirror.judged_experiment import JudgedExperimentSettings
@@ -40,6 +42,7 @@ class Config(Settings):
         experiments: what is mirrored, and to whom.
         protocols: how to read methods that no built-in protocol has.
         mirror: how it is carried, within which bounds.
+        capture: live calls to files, whole; off by default.
         reload: whether a changed file takes effect without a restart.
         telemetry: where our own spans and metrics go.
         processor: what pairs and compares them.
@@ -49,6 +52,7 @@ class Config(Settings):
     experiments: tuple[JudgedExperimentSettings, ...] = ()
     protocols: tuple[ProtocolSettings, ...] = ()
     mirror: MirrorSettings = MirrorSettings()
+    capture: CaptureSettings | None = None
     reload: ReloadSettings = ReloadSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     processor: ProcessorSettings = ProcessorSettings()
@@ -60,7 +64,7 @@ class Config(Settings):
     def _consistent(self) -> Config:
         try:
             # What is frozen may still be filled in once; nobody has seen it yet.
-            self._catalog = configured(self.protocols)
+            self._catalog = configured(self.protocols, connect)
         except ConfigError as error:
             raise _wrong(error.key, error.problem) from error
         if found := unfit(self.experiments, self.mirror, self._catalog):
@@ -95,6 +99,8 @@ def unfit(
             found = "content", "protocol raw does not say where a text is"
         elif problem := _too_few_pairs(mirror, experiment):
             found = "time_box.pairs", problem
+        elif problem := _textless(mirror, experiment, catalog):
+            found = "tokenizer", problem
         else:
             found = _unmapped(experiment, catalog)
         if found:
@@ -120,7 +126,7 @@ def _unmapped(experiment: ExperimentSettings, catalog: Catalog) -> tuple[str, st
     if unknown := choice.misfit(experiment, mapped):
         return unknown
     for place, target in enumerate(experiment.targets):
-        if found := misfit(experiment, target, mapped):
+        if found := misfit(experiment, target, mapped, catalog.mapped_methods):
             return f"targets[{place}].{found[0]}", found[1]
     return None
 
@@ -131,6 +137,22 @@ def _too_few_pairs(mirror: MirrorSettings, experiment: ExperimentSettings) -> st
     if pairs is None or share_of(pairs, mirror.part) >= 1:
         return ""
     return f"{pairs} pairs over every engine are less than one for each (mirror.budget, mirror.workers)"
+
+
+def _textless(mirror: MirrorSettings, experiment: JudgedExperimentSettings, catalog: Catalog) -> str:
+    """Return what is wrong where outputs are to be alike and none of them could ever have a text."""
+    name, known = experiment.tokenizer, mirror.tokenizers
+    if known and name is not None and name not in known:
+        return f"{name!r} is none of mirror.tokenizers ({', '.join(known)})"
+    if experiment.content is not Content.EVENTS or not experiment.criteria.similarity.enabled or name in known:
+        return ""
+    mapped = catalog.mapped_methods(experiment.protocol).items()
+    covered = [
+        one.response for method, one in mapped if any(matches(pattern, method) for pattern in experiment.methods)
+    ]
+    if not any("ids" in one for one in covered) or any("text" in one for one in covered):
+        return ""
+    return "answers here are token ids, which have a text by a tokenizer of mirror.tokenizers only"
 
 
 def _wrong(key: str, problem: str) -> PydanticCustomError:

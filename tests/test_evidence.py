@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shadowmesh.evidence import MeanEvidence, Side, asymptotic_interval, log_threshold, mean_interval
+from shadowmesh.evidence import MeanEvidence, Side, log_threshold, mean_interval
 
 COUNTS = st.lists(st.integers(0, 10_000), min_size=3, max_size=3)
 SIDES = st.sampled_from([1, -1])
@@ -102,8 +102,6 @@ def test_counts_must_fit_the_values() -> None:
 def test_an_alpha_outside_the_open_unit_interval_is_refused(alpha: float) -> None:
     with pytest.raises(ValueError, match="alpha"):
         log_threshold(alpha)
-    with pytest.raises(ValueError, match="alpha"):
-        asymptotic_interval(10, 0.0, 1.0, alpha=alpha)
 
 
 # 400 runs, looks every 100 up to 5 000: at most 35 may err at alpha 0.05 (99.9 % of a binomial with that chance).
@@ -201,11 +199,3 @@ def test_intervals_hold_the_truth_at_every_look_together() -> None:
                 missed += 1
                 break
     assert missed <= 14, "99.9 % of a binomial(60, 0.1)"
-
-
-def test_the_asymptotic_interval_is_the_published_formula() -> None:
-    low, high = asymptotic_interval(1_000, 10.0, 2.0, alpha=0.05, rho=0.1)
-    # n·rho² = 10: 2 · sqrt(2 · 11 / (1 000 · 10) · ln(sqrt(11) / 0.05)).
-    assert high - 10.0 == pytest.approx(2 * math.sqrt(0.0022 * math.log(math.sqrt(11) / 0.05)))
-    assert low + high == pytest.approx(20.0)
-    assert asymptotic_interval(0, 0.0, 0.0, alpha=0.05) == (-math.inf, math.inf)

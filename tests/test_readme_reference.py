@@ -18,6 +18,7 @@ from support.verdicts import judgement, verdict
 from shadowmesh.catalog.configured import ProtocolSettings
 from shadowmesh.cli.main import app, main
 from shadowmesh.mirror.budget_file import BudgetShareSettings
+from shadowmesh.mirror.capture_settings import CaptureSettings
 from shadowmesh.mirror.carrier import MirrorSettings
 from shadowmesh.mirror.file_watch import ReloadSettings
 from shadowmesh.mirror.judged_experiment import JudgedExperimentSettings
@@ -33,6 +34,7 @@ from shadowmesh.policy.retries import RetrySettings
 from shadowmesh.policy.sampling import SamplingSettings
 from shadowmesh.policy.timebox import TimeBoxSettings
 from shadowmesh.policy.transform import TransformSettings
+from shadowmesh.policy.translation import TranslateSettings, UnsaidSettings
 from shadowmesh.processor.alert_settings import AlertSettings, WebhookSettings
 from shadowmesh.processor.journal_settings import JournalSettings
 from shadowmesh.processor.limits import LimitSettings
@@ -70,6 +72,7 @@ SECTIONS: dict[str, tuple[type[Settings], ...]] = {
     "`experiments[].sampling`": (SamplingSettings,),
     "`experiments[].retries`": (RetrySettings,),
     "`experiments[].targets` (a list)": (TargetSettings,),
+    "`experiments[].targets[].translate`": (TranslateSettings, UnsaidSettings),
     "`experiments[].targets[].transform`": (TransformSettings,),
     "`experiments[].targets[].tls` and `credentials`": (TlsSettings, CredentialSettings),
     "`experiments[].targets[].budget`": (BudgetSettings,),
@@ -78,6 +81,7 @@ SECTIONS: dict[str, tuple[type[Settings], ...]] = {
     "`mirror`": (MirrorSettings,),
     "`mirror.budget`": (BudgetShareSettings,),
     "`mirror.harm_guard`": (HarmGuardSettings,),
+    "`capture`": (CaptureSettings,),
     "`reload`": (ReloadSettings,),
     "`telemetry`": (TelemetrySettings,),
     "`processor`": (ProcessorSettings, JournalSettings, StoreSettings, CompareThresholdSettings, LimitSettings),

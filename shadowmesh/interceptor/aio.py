@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import grpc
 import grpc.aio
 
+from shadowmesh.interceptor.abort_handlers import watched
 from shadowmesh.interceptor.call import AIO, LiveCall
 from shadowmesh.interceptor.context import ReadWriteContext, StatusContext
 from shadowmesh.interceptor.handlers import Parts, Remembered, put_together, take_apart
@@ -27,10 +28,14 @@ class _Tapped(NamedTuple):
 
 
 class AioInterceptor(grpc.aio.ServerInterceptor):
-    """Taps the calls of an asyncio server; give it to ``grpc.aio.server(interceptors=[...])``."""
+    """
+    Taps the calls of an asyncio server; give it to ``grpc.aio.server(interceptors=[...])``.
 
-    def __init__(self, live: LiveSide) -> None:
-        self._live = live
+    Each of several sides decides and taps for itself, the first nearest to the handler.
+    """
+
+    def __init__(self, live: LiveSide, *others: LiveSide) -> None:
+        self._sides = (live, *others)
         self._handlers = Remembered(_look_at)
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
@@ -39,35 +44,55 @@ class AioInterceptor(grpc.aio.ServerInterceptor):
         if handler is None:
             return None
         method, metadata = handler_call_details.method, handler_call_details.invocation_metadata
-        if not self._live.started and self._live.covers(method):
-            # Also where nothing is sampled: the funnel is to say so.
-            self._live.start()
-        ticket = self._live.decide(method, metadata)
-        if ticket is None:
-            return handler
-        try:
-            return self._tapped(handler, ticket, method, metadata)
-        except Exception as error:
-            self._live.faults.report("interceptor", error)
-            return handler
+        find_out: Callable[[str, Any], _Tapped | None] = self._handlers.of
+        for live in self._sides:
+            if not live.started and live.covers(method):
+                # Also where nothing is sampled: the funnel is to say so.
+                live.start()
+            if method in live.aborts.methods:
+                handler = watched(handler, method, live)
+                find_out = _look_at_tapped
+                continue
+            ticket = live.decide(method, metadata)
+            if ticket is None:
+                continue
+            try:
+                handler = self._tapped(live, handler, ticket, method, metadata, find_out)
+            except Exception as error:
+                live.faults.report("interceptor", error)
+            # What is tapped is made for this call: to remember it would keep the call.
+            find_out = _look_at_tapped
+        return handler
 
-    def _tapped(self, handler: Any, ticket: Ticket, method: str, metadata: Any) -> Any:
+    def _tapped(
+        self,
+        live: LiveSide,
+        handler: Any,
+        ticket: Ticket,
+        method: str,
+        metadata: Any,
+        find_out: Callable[[str, Any], _Tapped | None],
+    ) -> Any:
         try:
-            tapped = self._handlers.of(method, handler)
+            tapped = find_out(method, handler)
         except Exception:
-            self._live.refuse(ticket, DropReason.NOT_RECORDED)
+            live.refuse(ticket, DropReason.NOT_RECORDED)
             raise
         if tapped is None:
-            self._live.refuse(ticket, DropReason.UNSUPPORTED_HANDLER)
+            live.refuse(ticket, DropReason.UNSUPPORTED_HANDLER)
             return handler
         parts = tapped.parts
-        call = LiveCall(self._live, ticket, parts, AIO, method, metadata)
+        call = LiveCall(live, ticket, parts, AIO, method, metadata)
         return put_together(parts, tapped.behaviour(parts, call), call.deserialize, call.serialize)
 
 
 def _look_at(handler: Any) -> _Tapped | None:
     parts = take_apart(handler)
     return None if parts is None else _Tapped(parts, _kind(parts.behaviour))
+
+
+def _look_at_tapped(_: str, handler: Any) -> _Tapped | None:
+    return _look_at(handler)
 
 
 def _kind(behaviour: Any) -> Callable[[Parts, LiveCall], Callable[[Any, Any], Any]]:

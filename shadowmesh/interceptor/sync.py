@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 
+from shadowmesh.interceptor.abort_handlers import watched
 from shadowmesh.interceptor.call import SYNC, LiveCall
 from shadowmesh.interceptor.handlers import Parts, Remembered, put_together, take_apart
 from shadowmesh.interceptor.streams import Requests, relay
@@ -16,10 +17,14 @@ from shadowmesh.policy.live_gate import Ticket
 
 
 class SyncInterceptor(grpc.ServerInterceptor):
-    """Taps the calls of a synchronous server; give it to ``grpc.server(interceptors=[...])``."""
+    """
+    Taps the calls of a synchronous server; give it to ``grpc.server(interceptors=[...])``.
 
-    def __init__(self, live: LiveSide) -> None:
-        self._live = live
+    Each of several sides decides and taps for itself, the first nearest to the handler.
+    """
+
+    def __init__(self, live: LiveSide, *others: LiveSide) -> None:
+        self._sides = (live, *others)
         self._handlers = Remembered(take_apart)
 
     def intercept_service(self, continuation: Callable[[Any], Any], handler_call_details: Any) -> Any:
@@ -28,29 +33,49 @@ class SyncInterceptor(grpc.ServerInterceptor):
         if handler is None:
             return None
         method, metadata = handler_call_details.method, handler_call_details.invocation_metadata
-        if not self._live.started and self._live.covers(method):
-            # Also where nothing is sampled: the funnel is to say so.
-            self._live.start()
-        ticket = self._live.decide(method, metadata)
-        if ticket is None:
-            return handler
-        try:
-            return self._tapped(handler, ticket, method, metadata)
-        except Exception as error:
-            self._live.faults.report("interceptor", error)
-            return handler
+        find_out: Callable[[str, Any], Parts | None] = self._handlers.of
+        for live in self._sides:
+            if not live.started and live.covers(method):
+                # Also where nothing is sampled: the funnel is to say so.
+                live.start()
+            if method in live.aborts.methods:
+                handler = watched(handler, method, live)
+                find_out = _take_apart_tapped
+                continue
+            ticket = live.decide(method, metadata)
+            if ticket is None:
+                continue
+            try:
+                handler = self._tapped(live, handler, ticket, method, metadata, find_out)
+            except Exception as error:
+                live.faults.report("interceptor", error)
+            # What is tapped is made for this call: to remember it would keep the call.
+            find_out = _take_apart_tapped
+        return handler
 
-    def _tapped(self, handler: Any, ticket: Ticket, method: str, metadata: Any) -> Any:
+    def _tapped(
+        self,
+        live: LiveSide,
+        handler: Any,
+        ticket: Ticket,
+        method: str,
+        metadata: Any,
+        find_out: Callable[[str, Any], Parts | None],
+    ) -> Any:
         try:
-            parts = self._handlers.of(method, handler)
+            parts = find_out(method, handler)
         except Exception:
-            self._live.refuse(ticket, DropReason.NOT_RECORDED)
+            live.refuse(ticket, DropReason.NOT_RECORDED)
             raise
         if parts is None:
-            self._live.refuse(ticket, DropReason.UNSUPPORTED_HANDLER)
+            live.refuse(ticket, DropReason.UNSUPPORTED_HANDLER)
             return handler
-        call = LiveCall(self._live, ticket, parts, SYNC, method, metadata)
+        call = LiveCall(live, ticket, parts, SYNC, method, metadata)
         return put_together(parts, _behaviour(parts, call), call.deserialize, call.serialize)
+
+
+def _take_apart_tapped(_: str, handler: Any) -> Parts | None:
+    return take_apart(handler)
 
 
 def _begin(call: LiveCall, context: Any) -> bool:

@@ -24,7 +24,7 @@ from shadowmesh.mirror.frames import Begin, Frame
 from shadowmesh.model import Metadata
 from shadowmesh.names import DropReason
 from shadowmesh.policy.limits import Tokens
-from shadowmesh.policy.live_gate import Admission, FunnelKey, LiveGate, Plan, Ticket, Undecided
+from shadowmesh.policy.live_gate import Admission, Counted, LiveGate, Plan, Ticket, Undecided
 from shadowmesh.policy.target_state import TargetState
 from shadowmesh.rpc import Arity
 from shadowmesh.telemetry.counters import Tally
@@ -68,7 +68,7 @@ class Admitter:
     def __init__(
         self,
         gate: Callable[[], LiveGate],
-        funnel: Tally[FunnelKey],
+        funnel: Tally[Counted],
         credit: Tokens,
         faults: Faults,
         *,
@@ -90,6 +90,7 @@ class Admitter:
         self._funnel = funnel
         self._credit = credit
         self._faults = faults
+        self._maps = maps
         self._chooser = Chooser(maps)
         self._draw = draw
         self._clock = clock
@@ -184,6 +185,12 @@ class Admitter:
             states, now_ns = self._gate().states_for(plan), self._clock()
         who = caller(metadata, context)
         headers = plan.headers.filter(metadata) if plan.headers is not None else ()
+        method_map = self._maps(method, plan.settings.protocol)
+        if method_map is not None and method_map.metadata_keys:
+            # To be read by the engine, which filters again for each target.
+            known = {key for key, _ in headers}
+            headers += tuple(entry for entry in metadata if entry[0] in method_map.metadata_keys - known)
+        session = plan.sampler.session(metadata)
         # The wall clock of the moment that the monotonic clock has noted.
         wall_ns = self._wall() - (self._clock() - at_ns)
         if reason:
@@ -194,7 +201,7 @@ class Admitter:
             request, held = None, 0
         # Made of a tuple, as the call's live side makes its part.
         return Begin._make(
-            (call, method, arity, plan.name, at_ns, wall_ns, deadline, who, headers, admissions, request, held)
+            (call, method, arity, plan.name, at_ns, wall_ns, deadline, who, headers, admissions, request, held, session)
         )
 
 

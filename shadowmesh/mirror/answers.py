@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from shadowmesh.mirror.frames import (
+    Aborted,
     Credit,
     Credits,
     Extra,
@@ -36,6 +37,7 @@ class Answers:
         self._states: dict[tuple[str, str], State] = {}
         self._left: dict[tuple[str, str, str], Left] = {}
         self._reported: defaultdict[str, int] = defaultdict(int)
+        self._aborted: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         self._extra: list[Extra] = []
         self._lost: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         self._outcomes: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
@@ -66,6 +68,8 @@ class Answers:
             self._left[frame.remaining[:3]] = frame
         elif isinstance(frame, Reported):
             self._reported[frame.cause] += frame.times
+        elif isinstance(frame, Aborted):
+            self._aborted[frame.experiment, frame.target, frame.result] += frame.times
         else:
             raise TypeError(f"nobody answers with {type(frame).__name__}")
 
@@ -73,6 +77,7 @@ class Answers:
         """Return everything since the last time, in few frames, which are true only together."""
         frames: list[Frame] = [*self._states.values(), *self._left.values()]
         frames += [Reported(0, cause, times) for cause, times in self._reported.items()]
+        frames += [Aborted(0, *about, times) for about, times in self._aborted.items()]
         frames += self._extra
         frames += [Lost(0, *about, exchanges) for about, exchanges in self._lost.items()]
         frames += [Outcomes(0, *about, tuple(calls)) for about, calls in self._outcomes.items()]

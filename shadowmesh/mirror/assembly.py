@@ -9,9 +9,11 @@ from typing import Any
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export import SpanExporter
 
+from shadowmesh.catalog import tokenizers
 from shadowmesh.catalog.catalog import Catalog
 from shadowmesh.catalog.configured import of_given
 from shadowmesh.catalog.given import GivenProtocol
+from shadowmesh.errors import ConfigError
 from shadowmesh.mirror.accounts import Accounts
 from shadowmesh.mirror.budget_file import BudgetFile
 from shadowmesh.mirror.carrier import MirrorSettings, Receive
@@ -19,6 +21,7 @@ from shadowmesh.mirror.engine import Engine
 from shadowmesh.mirror.recorder import Recorder
 from shadowmesh.names import SERVICE_INSTANCE_ID
 from shadowmesh.pricing import Pricing, bundled_list_prices
+from shadowmesh.protocols.content import TextOf
 from shadowmesh.settings import Settings
 from shadowmesh.telemetry import providers
 from shadowmesh.telemetry.content_export import ContentExporter
@@ -83,12 +86,16 @@ def make_engine(
     accounts = make_accounts(mirror, faults, reply=reply)
     return Engine(
         reply,
-        recorder=Recorder(pairs, resource, charge=accounts.charge, faults=faults),
+        recorder=Recorder(
+            pairs, resource, charge=accounts.charge, faults=faults, tokenizers=_tokenizers(mirror, faults)
+        ),
         instance_id=str(resource.attributes[SERVICE_INSTANCE_ID]),
         max_call_bytes=mirror.max_call_bytes,
+        answer_bytes=mirror.capture_bytes,
         faults=faults,
         accounts=accounts,
         maps=catalog.method_map,
+        mapped=catalog.mapped_methods,
     )
 
 
@@ -102,3 +109,12 @@ def make_accounts(mirror: MirrorSettings, faults: Faults, *, reply: Receive | No
         file=None if state is None else BudgetFile(state, mirror.engines),
         reply=reply,
     )
+
+
+def _tokenizers(mirror: MirrorSettings, faults: Faults) -> dict[str, TextOf]:
+    """Return those of the settings; without one of them its ids have no text, and everything else goes on."""
+    try:
+        return tokenizers.load(mirror.tokenizers)
+    except ConfigError as error:
+        faults.report("tokenizers", error)
+        return {}

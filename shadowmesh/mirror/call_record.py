@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from shadowmesh.mirror.frames import Begin
 from shadowmesh.mirror.observation import Observation
+from shadowmesh.mirror.translation import Translation
 from shadowmesh.model import TraceContext
 from shadowmesh.policy.experiment import ExperimentSettings
 from shadowmesh.protocols.protocol_map import MethodMap
-from shadowmesh.protocols.rewrite import Rewrite
+from shadowmesh.rpc import Arity
 
 
 @dataclass(slots=True)
@@ -19,7 +21,8 @@ class CallRecord:
     One call: its beginning, its identity, its request messages, and what was seen of each leg.
 
     ``requests_complete`` is false when request messages were let go; ``shadows`` is by target name, in the order of
-    the admissions, shed ones included. ``rewrites`` are the changes on the way to a shadow, where there are any.
+    the admissions, shed ones included. ``rewrites`` make what a shadow was sent of what came, but for its id, where
+    that is another; ``translations`` are those of targets that are asked in another protocol.
     """
 
     begin: Begin
@@ -31,7 +34,27 @@ class CallRecord:
     requests: list[bytes] = field(default_factory=list)
     requests_complete: bool = True
     shadows: dict[str, Observation] = field(default_factory=dict)
-    rewrites: dict[str, Rewrite] = field(default_factory=dict)
+    rewrites: dict[str, Callable[[bytes], bytes]] = field(default_factory=dict)
+    translations: dict[str, Translation] = field(default_factory=dict)
+
+    def map_of(self, target: str) -> MethodMap | None:
+        """Return how what a target is sent, and what it answers, is read."""
+        translation = self.translations.get(target)
+        return self.method_map if translation is None else translation.method_map
+
+    def tokenizer_of(self, target: str) -> str:
+        """Return what the tokenizer of a leg is called, by its target's name; that of the live leg has none."""
+        for one in self.experiment.targets:
+            if one.name == target and one.translate is not None:
+                return one.translate.tokenizer or ""
+        return self.experiment.tokenizer or ""
+
+    def call_of(self, target: str) -> tuple[str, Arity]:
+        """Return the method that a target is called by, and its shape."""
+        translation = self.translations.get(target)
+        if translation is None:
+            return self.begin.method, self.begin.arity
+        return translation.method, translation.arity
 
 
 class RecordCalls(Protocol):

@@ -3,117 +3,88 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import Field, field_validator, model_validator
 
 from shadowmesh.errors import DecodeError, StartError
-from shadowmesh.mirror.capture_format import HEADER, CapturedCall, decoded, encoded
-from shadowmesh.policy.credentials import FileName
-from shadowmesh.policy.headers import refuse_secret
-from shadowmesh.settings import ByteSize, Seconds, Settings
+from shadowmesh.mirror.capture_format import HEADER, CapturedCall, decoded, pieces
+from shadowmesh.mirror.capture_settings import CaptureSettings
 
 _PATTERN = "calls-*.jsonl"
 _FILE_SECONDS = 3600.0
 """A file is followed by another one when it is so old, because calls are deleted by whole files."""
+_MOST_NAMES = 1000
 
 
-class CaptureSettings(Settings):
+def check_directory(settings: CaptureSettings) -> None:
     """
-    Where captured calls are written, and how much of them is kept.
+    Make the directory, and see whether files can be written there.
 
-    Args:
-        to: a directory, made where it is not there; its files are its owner's alone.
-        metadata: keys of inbound metadata that are written: exact, or a prefix followed by ``*``. Never credentials.
-        file_bytes: a file that has grown so large is followed by another one.
-        max_bytes: of all files together; beyond, the oldest are deleted.
-        max_age: a file is deleted when it was last written so long ago; none is written to for more than an hour.
+    Raises:
+        StartError: they cannot.
     """
-
-    to: FileName
-    metadata: tuple[str, ...] = ()
-    file_bytes: Annotated[ByteSize, Field(ge=4096)] = 64 * 1024 * 1024
-    max_bytes: Annotated[ByteSize, Field(ge=4096)] = 1024 * 1024 * 1024
-    max_age: Seconds = 86400.0
-
-    @field_validator("metadata")
-    @classmethod
-    def _no_secrets(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
-        for key in keys:
-            refuse_secret(key)
-        return tuple(key.lower() for key in keys)
-
-    @model_validator(mode="after")
-    def _room(self) -> CaptureSettings:
-        if self.file_bytes > self.max_bytes:
-            raise ValueError("file_bytes of one file are more than max_bytes of all")
-        return self
+    try:
+        Path(settings.to).mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=settings.to):
+            pass
+    except OSError as error:
+        said = f"capture.to: {settings.to}: {error.strerror or error}: no calls can be written there"
+        raise StartError(said) from error
 
 
 class CaptureFiles:
     """
-    Appends calls to the files of one directory, from any thread.
+    Appends calls to files of its own in one directory; used by one thread of one process.
 
-    What is in files of processes that ended counts and ages as its own does.
+    What is in files of other processes, also of such that ended, counts and ages as its own does.
 
     Args:
         wall: the time of day, seconds since 1970.
     """
 
     def __init__(self, settings: CaptureSettings, *, wall: Callable[[], float]) -> None:
-        """
-        Make the directory.
-
-        Raises:
-            StartError: it cannot be made, or nothing can be written there.
-        """
         self.settings = settings
         self._wall = wall
         self._folder = Path(settings.to)
-        self._lock = threading.Lock()
+        self._path: Path | None = None
         self._file: FileIO | None = None
+        self._opened = 0.0
         self._size = 0
         self._number = 0
-        try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._open()
-        except OSError as error:
-            raise StartError(f"{settings.to}: {error.strerror or error}: no calls can be written there") from error
-        self.tidy()
 
     def write(self, call: CapturedCall) -> None:
         """
         Append a call.
 
         Raises:
-            OSError: the disk did not take it.
+            OSError: the disk did not take it; nothing of it is left.
         """
-        line = encoded(call)
-        with self._lock:
-            if self._file is None or (self._size > len(HEADER) and self._size + len(line) > self.settings.file_bytes):
-                self._open()
-                self._delete()
-            self._append(line)
+        line = tuple(pieces(call))
+        size = sum(map(len, line))
+        if self._gone() or (self._size > len(HEADER) and self._size + size > self.settings.file_bytes):
+            self._open()
+            self._delete()
+        self._append(line)
 
     def tidy(self) -> None:
         """Delete what is too old or too much, the oldest first; to be called every minute or so."""
-        with self._lock, suppress(OSError):
-            if self._file is not None and self._size > len(HEADER) and self._wall() - self._opened > _FILE_SECONDS:
-                self._open()
-            self._delete()
+        if self._file is not None and self._wall() - self._opened > _FILE_SECONDS:
+            self._close()
+        self._delete()
 
     def close(self) -> None:
-        """Write nothing more; safe to call twice."""
-        with self._lock:
-            self._close()
+        """Close the file; safe to call twice."""
+        self._close()
+
+    def _gone(self) -> bool:
+        """Whether there is no file, or none any more: another process may have found it too old, or one too many."""
+        return self._file is None or os.fstat(self._file.fileno()).st_nlink == 0
 
     def _close(self) -> None:
-        file, self._file = self._file, None
+        file, self._file, self._path = self._file, None, None
         if file is not None:
             file.close()
 
@@ -130,26 +101,49 @@ class CaptureFiles:
 
     def _open(self) -> None:
         self._close()
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._opened = self._wall()
-        # The name sorts by age, over processes too.
-        self._path = self._folder / f"calls-{int(self._opened * 1000):014d}-{os.getpid()}-{self._number}.jsonl"
-        self._number += 1
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
+        self._path, descriptor = self._new()
         # Unbuffered: a call is in its file when it is written, or an error says that it is not.
-        self._file = FileIO(os.open(self._path, flags, 0o600), "w")
+        self._file = FileIO(descriptor, "w")
         self._size = 0
-        self._append(HEADER)
+        try:
+            self._append((HEADER,))
+        except OSError:
+            with suppress(OSError):
+                self._path.unlink()
+            self._close()
+            raise
 
-    def _append(self, line: bytes) -> None:
+    def _new(self) -> tuple[Path, int]:
+        for _ in range(_MOST_NAMES):
+            self._number += 1
+            # The name sorts by age, over processes too.
+            path = self._folder / f"calls-{int(self._opened * 1000):014d}-{os.getpid()}-{self._number}.jsonl"
+            # Containers that share a directory may have the same process ids.
+            with suppress(FileExistsError):
+                return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        raise FileExistsError("no name is left for another file")
+
+    def _append(self, line: Sequence[bytes]) -> None:
         file = self._file
         if file is None:
             return
-        written = file.write(line)
-        self._size += written
-        if written != len(line):
-            # Only the last line of a file may be torn.
+        try:
+            for piece in line:
+                if file.write(piece) != len(piece):
+                    raise OSError("the disk took a part of a call")
+        except OSError:
+            self._undo(file)
+            raise
+        self._size += sum(map(len, line))
+
+    def _undo(self, file: FileIO) -> None:
+        """Take back what was written of a call: only the last line of a file may be torn."""
+        try:
+            os.ftruncate(file.fileno(), self._size)
+        except OSError:
             self._close()
-            raise OSError("the disk took a part of a call")
 
 
 def read_calls(path: str | Path) -> Iterator[CapturedCall]:

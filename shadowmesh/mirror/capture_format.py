@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
+from binascii import b2a_base64
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 from typing import Any, NamedTuple
@@ -38,6 +39,8 @@ from shadowmesh.model import Metadata
 
 SCHEMA = "shadowmesh.capture/1"
 HEADER = json.dumps({"schema": SCHEMA}).encode() + b"\n"
+# What is made in one step of the interpreter, in which no other thread runs; divisible by 3, as base64 wants it.
+_PIECE = 3 << 16
 
 
 class CapturedMessage(NamedTuple):
@@ -85,13 +88,30 @@ def captured_call(
 
 def encoded(call: CapturedCall) -> bytes:
     """Return the line of a call."""
-    written = call._asdict() | {
-        "metadata": [[key, {"base64": _text(value)} if isinstance(value, bytes) else value]
-                     for key, value in call.metadata],
-        "requests": [{"ns": one.ns, "base64": _text(one.data)} for one in call.requests],
-        "responses": [{"ns": one.ns, "base64": _text(one.data)} for one in call.responses],
-    }  # fmt: skip
-    return json.dumps(written, separators=(",", ":")).encode() + b"\n"
+    return b"".join(pieces(call))
+
+
+def pieces(call: CapturedCall) -> Iterator[bytes]:
+    """Yield the line of a call, a long one in pieces: it is made beside live calls, which want to go on in between."""
+    written = call._asdict()
+    del written["requests"], written["responses"]
+    written["metadata"] = [
+        [key, {"base64": _text(value)} if isinstance(value, bytes) else value] for key, value in call.metadata
+    ]
+    line = bytearray(json.dumps(written, separators=(",", ":")).encode()[:-1])
+    for name, messages in (("requests", call.requests), ("responses", call.responses)):
+        line += b',"%s":[' % name.encode()
+        for number, (ns, data) in enumerate(messages):
+            line += b'%s{"ns":%s,"base64":"' % (b"," if number else b"", b"null" if ns is None else b"%d" % ns)
+            for at in range(0, len(data), _PIECE):
+                line += b2a_base64(data[at : at + _PIECE], newline=False)
+                if len(line) > _PIECE:
+                    yield bytes(line)
+                    line.clear()
+            line += b'"}'
+        line += b"]"
+    line += b"}\n"
+    yield bytes(line)
 
 
 def decoded(lines: Iterable[bytes]) -> Iterator[CapturedCall]:

@@ -6,15 +6,19 @@ It runs in a thread of its own. A disk that is slow fills the carrier's mailbox,
 
 from __future__ import annotations
 
-from shadowmesh.mirror.admission import Admit
+import asyncio
+from collections import Counter
+from contextlib import suppress
+
 from shadowmesh.mirror.capture_files import CaptureFiles
 from shadowmesh.mirror.capture_format import captured_call
-from shadowmesh.mirror.carrier import MakeConsumer, Receive
-from shadowmesh.mirror.frames import Abandon, Begin, Credit, Frame, LiveDone, Outcome, Request, Response
+from shadowmesh.mirror.carrier import Receive
+from shadowmesh.mirror.frames import Abandon, Begin, Credit, Frame, LiveDone, Outcome, Reload, Request, Response
 from shadowmesh.mirror.observation import Observation
-from shadowmesh.mirror.thread import ThreadCarrier
-from shadowmesh.names import CallEnd
+from shadowmesh.names import CallEnd, CaptureResult
 from shadowmesh.telemetry.faults import Faults
+
+_TIDY_SECONDS = 60.0
 
 
 class _Open:
@@ -31,14 +35,21 @@ class _Open:
 
 
 class Capturing:
-    """Assembles calls and writes them when they have ended; a :class:`~shadowmesh.mirror.carrier.Consumer`."""
+    """
+    Assembles calls and writes them when they have ended; a :class:`~shadowmesh.mirror.carrier.Consumer`.
+
+    Attributes:
+        results: how many calls were written, and how many could not be.
+    """
 
     def __init__(self, reply: Receive, files: CaptureFiles, faults: Faults) -> None:
-        self.written = 0
+        self.results: Counter[CaptureResult] = Counter()
         self._reply = reply
         self._files = files
         self._faults = faults
         self._open: dict[int, _Open] = {}
+        self._quiet = asyncio.Event()
+        self._tidying: asyncio.TimerHandle | None = None
 
     def feed(self, frame: Frame) -> None:
         """See :class:`~shadowmesh.mirror.carrier.Consumer`."""
@@ -48,8 +59,11 @@ class Capturing:
             self._faults.report("capture", error)
 
     async def drain(self, grace: float) -> None:
-        """Write what is open as it stands: the server has given its calls their time already."""
-        del grace
+        """Give what is open ``grace`` seconds to end, then write it as it stands."""
+        with suppress(TimeoutError):
+            while self._open:
+                self._quiet.clear()
+                await asyncio.wait_for(self._quiet.wait(), grace)
         self.end_now()
 
     def end_now(self) -> None:
@@ -60,7 +74,13 @@ class Capturing:
 
     async def close(self) -> None:
         """Close the file."""
+        if self._tidying is not None:
+            self._tidying.cancel()
         self.end_now()
+        self._files.close()
+
+    def forget(self) -> None:
+        """Let go, in a forked process, of the parent's file."""
         self._files.close()
 
     def _take(self, frame: Frame) -> None:
@@ -68,6 +88,9 @@ class Capturing:
             # What is not sampled, or did not fit, is counted already.
             if any(not admission.drop_reason for admission in frame.admissions):
                 self._open[frame.call] = _Open(frame)
+            return
+        if isinstance(frame, Reload):
+            self._tidy()
             return
         call = self._open.get(frame.call)
         if call is None:
@@ -94,42 +117,27 @@ class Capturing:
     def _end(self, serial: int, call: _Open) -> None:
         del self._open[serial]
         begin = call.begin
+        if not self._open:
+            self._quiet.set()
         try:
-            self._files.write(captured_call(begin, call.requests, call.live, requests_complete=call.complete))
-            self.written += 1
+            made = captured_call(begin, call.requests, call.live, requests_complete=call.complete)
+            self._files.write(made)
+            self.results[CaptureResult.WRITTEN if made.complete else CaptureResult.INCOMPLETE] += 1
         except OSError as error:
-            self._faults.report("capture", error)
+            self.results[CaptureResult.FAILED] += 1
+            self._faults.report("capture", error.strerror or str(error))
+        except Exception:
+            self.results[CaptureResult.FAILED] += 1
+            raise
         finally:
             for admission in begin.admissions:
                 if not admission.drop_reason:
                     self._reply(Outcome(serial, begin.experiment, admission.target))
             self._reply(Credit(serial, call.pages))
 
-
-class Capture:
-    """Captures the calls of one mesh; its ``carrier`` is what the mesh is made with."""
-
-    def __init__(self, files: CaptureFiles) -> None:
-        self.faults = Faults()
-        self._files = files
-        self._capturing: Capturing | None = None
-
-    @property
-    def written(self) -> int:
-        """How many calls are in files."""
-        return 0 if self._capturing is None else self._capturing.written
-
-    def tidy(self) -> None:
-        """Delete what is too old, from any thread."""
-        self._files.tidy()
-
-    def carrier(
-        self, make_consumer: MakeConsumer, receive: Receive, *, first: tuple[Frame, ...], queue_items: int, admit: Admit
-    ) -> ThreadCarrier:
-        """Make the carrier; see :class:`~shadowmesh.mirror.carrier.MakeCarrier`."""
-        del make_consumer
-        return ThreadCarrier(self._make, receive, first=first, queue_items=queue_items, admit=admit)
-
-    def _make(self, reply: Receive) -> Capturing:
-        self._capturing = Capturing(reply, self._files, self.faults)
-        return self._capturing
+    def _tidy(self) -> None:
+        try:
+            self._files.tidy()
+        except OSError as error:
+            self._faults.report("capture", error.strerror or str(error))
+        self._tidying = asyncio.get_running_loop().call_later(_TIDY_SECONDS, self._tidy)

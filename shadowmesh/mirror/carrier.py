@@ -17,7 +17,9 @@ from shadowmesh.mirror.admission import Admit, HandOver
 from shadowmesh.mirror.budget_file import BudgetShareSettings
 from shadowmesh.mirror.frames import Frame
 from shadowmesh.mirror.tap import Room
+from shadowmesh.policy.credentials import FileName
 from shadowmesh.policy.harm_settings import HarmGuardSettings
+from shadowmesh.policy.translation import TokenizerName
 from shadowmesh.pricing import PriceSettings
 from shadowmesh.settings import ByteSize, Settings
 
@@ -35,7 +37,8 @@ class MirrorSettings(Settings):
             ``auto`` takes ``loop`` for grpc.aio servers and ``thread`` for others.
         workers: worker processes of the carrier ``process``; a call stays with one.
         queue_items: frames waiting for the engine; more are shed with ``queue_full``.
-        capture_bytes: bytes of captured messages of all open exchanges; beyond, exchanges are shed.
+        capture_bytes: bytes of captured messages of all open exchanges; beyond, exchanges are shed. In each engine as
+            much again of what shadows have answered; beyond, an answer is timed but not read.
         max_message_bytes: a larger request message is not mirrored, a larger answer is not read.
         max_call_bytes: the same for all messages of one call and direction together, each counted with 128 bytes more
             than it has.
@@ -43,6 +46,8 @@ class MirrorSettings(Settings):
             anchor. Then public list prices, where genai-prices is installed.
         budget: this machine's part of every budget, and where what was spent outlives a restart.
         harm_guard: how mirroring measures what it does to live calls, and when it stops itself.
+        tokenizers: the ``tokenizer.json`` of a tokenizer that experiments name, so that captured answers of protocols
+            with nothing but token ids have a text.
     """
 
     carrier: Literal["auto", "loop", "thread", "process"] = "auto"
@@ -54,6 +59,7 @@ class MirrorSettings(Settings):
     prices: tuple[PriceSettings, ...] = ()
     budget: BudgetShareSettings = BudgetShareSettings()
     harm_guard: HarmGuardSettings = HarmGuardSettings()
+    tokenizers: dict[TokenizerName, FileName] = Field(default={})
 
     @property
     def engines(self) -> int:

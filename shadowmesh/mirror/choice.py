@@ -16,11 +16,13 @@ from typing import Any, NamedTuple
 from google.protobuf.message import Message
 
 from shadowmesh.errors import ProtocolMapError
+from shadowmesh.model import Metadata
 from shadowmesh.names import DropReason
 from shadowmesh.policy.experiment import ExperimentSettings
 from shadowmesh.policy.live_gate import Plan, Undecided
 from shadowmesh.policy.routes import matches
 from shadowmesh.policy.sampling import SamplingKey
+from shadowmesh.protocols.call_metadata import find_in_call
 from shadowmesh.protocols.paths import Path
 from shadowmesh.protocols.protocol_map import MethodMap
 from shadowmesh.protocols.sources import Source
@@ -69,7 +71,7 @@ class Chooser:
         passed_over: list[tuple[Plan, DropReason]] = []
         for plan in undecided.plans:
             asked, message = self._read(undecided.method, plan, request, parsed) if plan.asks else (None, None)
-            reason = _refusal(plan, asked, message)
+            reason = _refusal(plan, asked, message, undecided.metadata)
             if reason is None:
                 key = _first(asked.key, message) if asked is not None and message is not None else None
                 return Choice(plan, key, tuple(passed_over))
@@ -109,30 +111,30 @@ def misfit(experiment: ExperimentSettings, mapped: Mapping[str, MethodMap]) -> t
         return "when.models", "no method here says where its requests have the model"
     by = experiment.sampling.by
     field = by.field if isinstance(by, SamplingKey) else None
-    if field is not None and not any(_leading(found, field) for found in covered):
+    if field is not None and not any(leading(found, field) for found in covered):
         return "sampling.by.field", f"no request of the methods here has a value at {field!r}"
     return None
 
 
-def _refusal(plan: Plan, asked: _Asked | None, message: Message | None) -> DropReason | None:
+def _refusal(plan: Plan, asked: _Asked | None, message: Message | None, metadata: Metadata) -> DropReason | None:
     """Return why a call is not this plan's."""
     if not plan.when.reads_model:
         return None
     if asked is None or asked.model is None or message is None:
         return DropReason.UNKNOWN_MODEL
-    model = _first(asked.model, message)
+    model = next(iter(find_in_call(asked.model, message, metadata)), None)
     return None if plan.when.hold_model(None if model is None else str(model)) else DropReason.OTHER_MODEL
 
 
-def _first(source: Source | None, message: Message) -> Any:
+def _first(source: Path | None, message: Message) -> Any:
     return None if source is None else source.first(message)
 
 
 def _compiled(method_map: MethodMap, field: str | None) -> _Asked:
-    return _Asked(method_map, method_map.request.get("model"), None if field is None else _leading(method_map, field))
+    return _Asked(method_map, method_map.request.get("model"), None if field is None else leading(method_map, field))
 
 
-def _leading(method_map: MethodMap, field: str) -> Path | None:
+def leading(method_map: MethodMap, field: str) -> Path | None:
     """Return the path of a field in a method's requests, ``None`` where it leads to no value."""
     try:
         path = Path(field, method_map.request_descriptor)

@@ -18,6 +18,8 @@ from shadowmesh.mirror import codec_answers as answers
 from shadowmesh.mirror import codec_calls as calls
 from shadowmesh.mirror.frames import (
     Abandon,
+    Abort,
+    Aborted,
     Begin,
     Credit,
     Credits,
@@ -134,6 +136,8 @@ _CODECS: tuple[tuple[type[Frame], Callable[..., bytes], Callable[[int, bytes], F
     (Lost, answers.encode_lost, answers.decode_lost),
     (Reported, answers.encode_reported, answers.decode_reported),
     (Left, answers.encode_left, answers.decode_left),
+    (Abort, calls.encode_abort, calls.decode_abort),
+    (Aborted, answers.encode_aborted, answers.decode_aborted),
 )
 _KINDS = {record: kind for kind, (record, _, _) in enumerate(_CODECS)}
 _ENCODERS = tuple(codec[1] for codec in _CODECS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from shadowmesh.mirror.codec_calls import decode_admissions, encode_admissions
-from shadowmesh.mirror.frames import Credits, Extra, Left, Lost, Outcome, Outcomes, Reported, Settled, State
+from shadowmesh.mirror.frames import Aborted, Credits, Extra, Left, Lost, Outcome, Outcomes, Reported, Settled, State
 from shadowmesh.mirror.parts import LENGTH, pack, pack_texts, unpack, unpack_texts
 from shadowmesh.policy.budget import Remaining
 
@@ -45,6 +45,18 @@ def decode_lost(call: int, body: bytes) -> Lost:
     (exchanges,) = LENGTH.unpack_from(body)
     experiment, target, reason = unpack_texts(body, LENGTH.size)
     return Lost(call, experiment, target, reason, exchanges)
+
+
+def encode_aborted(frame: Aborted) -> bytes:
+    """Return the body of an ``Aborted``."""
+    return LENGTH.pack(frame.times) + pack_texts(frame.experiment, frame.target, frame.result)
+
+
+def decode_aborted(call: int, body: bytes) -> Aborted:
+    """Return the ``Aborted`` whose body this is."""
+    (times,) = LENGTH.unpack_from(body)
+    experiment, target, result = unpack_texts(body, LENGTH.size)
+    return Aborted(call, experiment, target, result, times)
 
 
 def encode_state(frame: State) -> bytes:

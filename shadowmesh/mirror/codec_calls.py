@@ -5,17 +5,18 @@ from __future__ import annotations
 import struct
 from functools import lru_cache
 
-from shadowmesh.mirror.frames import Begin, Caller, LiveDone, Request, Response
-from shadowmesh.mirror.parts import DOUBLE, pack, pack_texts, part_at, unpack, unpack_texts
+from shadowmesh.mirror.frames import Abort, Begin, Caller, LiveDone, Request, Response
+from shadowmesh.mirror.parts import DOUBLE, TIME, pack, pack_texts, part_at, unpack, unpack_texts
 from shadowmesh.model import Metadata
 from shadowmesh.policy.live_gate import Admission
 from shadowmesh.rpc import Arity
 
 _MESSAGES = struct.Struct("<II")
-_BEGIN = struct.Struct("<qqdQ?II?")
+_BEGIN = struct.Struct("<qqdQ?II?h")
 _DONE = struct.Struct("<qq?QII")
 _ARITIES = tuple(Arity)
 _NO_DEADLINE = float("inf")
+_NO_SESSION = -1
 
 
 def encode_begin(frame: Begin) -> bytes:
@@ -33,6 +34,7 @@ def encode_begin(frame: Begin) -> bytes:
         frame.pages,
         len(about),
         request is not None,
+        _NO_SESSION if frame.session is None else frame.session,
     )
     return b"".join((fixed, about, pack(trace, metadata), request or b""))
 
@@ -77,7 +79,7 @@ def _encode_value(value: str | bytes) -> bytes:
 
 def decode_begin(call: int, body: bytes) -> Begin:
     """Return the ``Begin`` whose body this is."""
-    at_ns, wall_ns, deadline, attempt, instrumented, pages, length, with_request = _BEGIN.unpack_from(body)
+    at_ns, wall_ns, deadline, attempt, instrumented, pages, length, with_request, session = _BEGIN.unpack_from(body)
     start = _BEGIN.size + length
     method, arity, experiment, admissions = _decode_about(body[_BEGIN.size : start])
     trace, start = part_at(body, start)
@@ -98,6 +100,7 @@ def decode_begin(call: int, body: bytes) -> Begin:
         admissions=admissions,
         request=body[start:] if with_request else None,
         pages=pages,
+        session=None if session == _NO_SESSION else session,
     )
 
 
@@ -138,3 +141,15 @@ def decode_done(call: int, body: bytes) -> LiveDone:
     return LiveDone(
         call, at_ns, status.decode(), end.decode(), stall_ns, captured, total, times, tuple(messages), pages
     )
+
+
+def encode_abort(frame: Abort) -> bytes:
+    """Return the body of an ``Abort``."""
+    return TIME.pack(frame.at_ns) + pack(frame.method.encode(), frame.request)
+
+
+def decode_abort(call: int, body: bytes) -> Abort:
+    """Return the ``Abort`` whose body this is."""
+    (at_ns,) = TIME.unpack_from(body)
+    method, request = unpack(body, TIME.size)
+    return Abort(call, at_ns, method.decode(), request)

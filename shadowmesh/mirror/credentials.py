@@ -15,7 +15,8 @@ from pathlib import Path
 
 import grpc
 
-from shadowmesh.errors import StartError
+from shadowmesh.catalog.reflection import Described
+from shadowmesh.errors import ConfigError, StartError
 from shadowmesh.model import Metadata
 from shadowmesh.policy.credentials import CredentialSettings, TlsSettings
 from shadowmesh.policy.experiment import ExperimentSettings
@@ -47,6 +48,27 @@ def channel_credentials(tls: TlsSettings) -> grpc.ChannelCredentials:
         private_key=_read("tls.key", tls.key),
         certificate_chain=_read("tls.certificate", tls.certificate),
     )
+
+
+def connect(server: Described) -> tuple[grpc.Channel, Metadata]:
+    """
+    Return a channel for a few calls at the start, and the metadata they bear; see :data:`reflection.Connect`.
+
+    Raises:
+        ConfigError: a file or variable is missing or cannot be used; the key is its place within the settings.
+    """
+    tls = server.tls
+    try:
+        _check_tls(tls)
+        entries = [_Entry(f"credentials[{place}]", one) for place, one in enumerate(server.credentials)]
+        metadata = tuple((entry.key, entry.read()) for entry in entries)
+        if not tls:
+            return grpc.insecure_channel(server.address), metadata
+        name = tls.server_name
+        options = () if name is None else (("grpc.ssl_target_name_override", name),)
+        return grpc.secure_channel(server.address, channel_credentials(tls), options=options), metadata
+    except CredentialError as error:
+        raise ConfigError(error.problem, key=error.key) from error
 
 
 class CallCredentials:

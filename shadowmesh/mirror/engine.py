@@ -16,13 +16,16 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from shadowmesh.catalog.builtin import method_map
+from shadowmesh.catalog.builtin import mapped_methods, method_map
+from shadowmesh.mirror.aborting import SECONDS as ABORT_SECONDS
+from shadowmesh.mirror.aborting import Aborting
 from shadowmesh.mirror.accounts import Accounts
 from shadowmesh.mirror.call_record import CallRecord, RecordCalls
 from shadowmesh.mirror.carrier import Receive
 from shadowmesh.mirror.choice import Maps
 from shadowmesh.mirror.frames import (
     Abandon,
+    Abort,
     Begin,
     Credit,
     Drain,
@@ -44,7 +47,9 @@ from shadowmesh.mirror.launch import Launcher
 from shadowmesh.mirror.observation import Observation, unsent
 from shadowmesh.mirror.open_call import Flight, OpenCall
 from shadowmesh.mirror.targets import Experiments, Target
+from shadowmesh.mirror.translation import Mapped
 from shadowmesh.names import CallEnd, DropReason, LossReason
+from shadowmesh.policy.limits import PAGE_BYTES, Tokens
 from shadowmesh.policy.self_check import Sending
 from shadowmesh.pricing import Pricing
 from shadowmesh.telemetry.faults import Faults
@@ -53,6 +58,7 @@ from shadowmesh.telemetry.propagation import new_span_id
 EXPERIMENTS = TypeAdapter(tuple[JudgedExperimentSettings, ...])
 """What a ``Reload`` frame carries, as JSON."""
 
+ANSWER_BYTES = 64 * 1024 * 1024
 _CUT_SECONDS = 1.0
 
 
@@ -66,19 +72,26 @@ class Engine:
         recorder: RecordCalls,
         instance_id: str,
         max_call_bytes: int,
+        answer_bytes: int = ANSWER_BYTES,
         faults: Faults,
         accounts: Accounts | None = None,
         maps: Maps = method_map,
+        mapped: Mapped = mapped_methods,
         clock: Callable[[], int] = time.monotonic_ns,
+        abort_seconds: float = ABORT_SECONDS,
     ) -> None:
         self._reply = reply
         self._recorder = recorder
         self._faults = faults
         self._maps = maps
         self._clock = clock
-        self._launcher = Launcher(instance_id=instance_id, max_call_bytes=max_call_bytes, clock=clock, faults=faults)
+        self._answers = Tokens(max(1, answer_bytes // PAGE_BYTES))
+        self._launcher = Launcher(
+            instance_id=instance_id, max_call_bytes=max_call_bytes, answers=self._answers, clock=clock, faults=faults
+        )
         self._accounts = accounts or Accounts(Pricing, faults=faults)
-        self._experiments = Experiments(reply, clock=clock, faults=faults, accounts=self._accounts)
+        self._experiments = Experiments(reply, clock=clock, faults=faults, accounts=self._accounts, mapped=mapped)
+        self._aborting = Aborting(reply, self._launcher.metadata, faults, seconds=abort_seconds)
         self._sending = Sending()
         self._open: dict[int, OpenCall] = {}
         self._finished: Gathering[OpenCall] = Gathering(self._record)
@@ -92,6 +105,7 @@ class Engine:
             Response: self._response,
             LiveDone: self._live_done,
             Abandon: self._abandon,
+            Abort: self._aborting.take,
             Reload: self._reload,
             Drain: self._drain,
         }
@@ -128,6 +142,7 @@ class Engine:
         """Close every channel; a call that began after the drain is recorded as cut."""
         self._draining = True
         self._end_all()
+        await self._aborting.close()
         await self._accounts.close()
         await self._experiments.close()
 
@@ -165,6 +180,7 @@ class Engine:
             call.pages += frame.pages
             call.request((frame.at_ns,), (frame.request,))
             call.half_close()
+            self._aborting.begun(call)
 
     def _request(self, frame: Request) -> None:
         call = self._open.get(frame.call)
@@ -173,7 +189,10 @@ class Engine:
             self._give_back(frame)
             return
         call.pages += frame.pages
+        first = not call.record.requests
         call.request(frame.times_ns, frame.messages)
+        if first:
+            self._aborting.begun(call)
 
     def _request_end(self, frame: RequestEnd) -> None:
         call = self._open.get(frame.call)
@@ -224,13 +243,16 @@ class Engine:
             if not reason:
                 admitted, reason = target.admit()
             if admitted:
-                if gate.rewrite is not None:
-                    call.record.rewrites[name] = gate.rewrite
+                if gate.changes:
+                    call.record.rewrites[name] = gate.changed
+                if gate.translation is not None:
+                    call.record.translations[name] = gate.translation
                 shadow = self._launcher.launch(call.record, target, gate, partial(self._shadow_done, begin.call, name))
                 call.launched(name, Flight(shadow, target, target.peer.enter(self._clock()), admitted))
                 self._accounts.enter(begin.call, begin.experiment, name)
                 return
-            seen = unsent(new_span_id(), begin.at_ns, end=CallEnd.SHED, drop_reason=reason)
+            detail = gate.detail if reason == gate.refusal else ""
+            seen = unsent(new_span_id(), begin.at_ns, end=CallEnd.SHED, drop_reason=reason, drop_detail=detail)
         except Exception as error:
             self._faults.report("shadow start", error)
             seen = unsent(new_span_id(), begin.at_ns, end=CallEnd.CUT)
@@ -256,6 +278,8 @@ class Engine:
 
     def _look_at(self, experiment: str, target: str, seen: Observation) -> None:
         """See that a target whose shadows are all held back does not go unnoticed: they are counted as mirrored."""
+        if seen.drop_detail:
+            self._faults.report(f"{experiment}/{target}", f"{seen.drop_reason}: {seen.drop_detail}")
         if seen.sent:
             self._sending.sent(experiment, target)
         elif seen.end == CallEnd.SHED:
@@ -274,6 +298,7 @@ class Engine:
         if not call.over or self._open.pop(serial, None) is None:
             return
         call.close()
+        self._aborting.over(call)
         if self._draining:
             self._record(call)
         else:
@@ -293,6 +318,7 @@ class Engine:
             self._lose(call.record.begin)
         finally:
             self._accounts.settle(serial)
+            self._answers.give(sum(seen.pages for seen in call.record.shadows.values()))
             self._reply(Credit(serial, call.pages))
 
     def _lose(self, begin: Begin) -> None:

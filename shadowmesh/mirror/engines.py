@@ -1,12 +1,20 @@
-"""The engines of a mesh: which carrier they run behind, what they are made of, and which experiments they know."""
+"""
+The engines of a mesh: which carrier they run behind, what they are made of, and which experiments they know.
+
+Beside them stands what captures calls to files, where that is asked for.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from shadowmesh.catalog.catalog import Catalog
 from shadowmesh.mirror.assembly import WorkerSetup, make_engine
+from shadowmesh.mirror.capture import Capture
+from shadowmesh.mirror.capture_settings import CaptureSettings
 from shadowmesh.mirror.carrier import Carrier, Consumer, MakeCarrier, MirrorSettings, Receive
 from shadowmesh.mirror.engine import EXPERIMENTS
 from shadowmesh.mirror.frames import Reload
@@ -31,9 +39,14 @@ class Engines:
         experiments: those of the configuration, switched off or not.
         catalog: how calls are read.
         make_carrier: makes the carrier, instead of what the settings say.
+        capture: where calls are captured to; ``None`` where none are.
 
     Attributes:
         carrier: ``None`` before one is chosen.
+        capture: what captures; ``None`` where nothing does.
+
+    Raises:
+        StartError: nothing can be captured there.
     """
 
     def __init__(
@@ -46,6 +59,7 @@ class Engines:
         experiments: tuple[JudgedExperimentSettings, ...],
         catalog: Catalog,
         make_carrier: MakeCarrier | None,
+        capture: CaptureSettings | None,
     ) -> None:
         self.carrier: Carrier | None = None
         self._live = live
@@ -55,6 +69,12 @@ class Engines:
         self._known = _known(experiments)
         self._catalog = catalog
         self._make_carrier = make_carrier
+        self.capture = None if capture is None else Capture(capture, faults=live.faults, begin=self._begin)
+
+    @property
+    def sides(self) -> tuple[LiveSide, ...]:
+        """The live sides that an interceptor taps for, the mesh's own first."""
+        return (self._live,) if self.capture is None else (self._live, self.capture.live)
 
     def choose(self, natural: Literal["loop", "thread"]) -> Carrier:
         """Settle on a carrier, the first time; ``natural`` is what the settings call ``auto``."""
@@ -73,8 +93,8 @@ class Engines:
 
     async def drain(self, grace: float) -> None:
         """Let them finish within ``grace`` seconds, then end them; from any event loop, more than once is safe."""
-        if self.carrier is not None:
-            await self.carrier.drain(grace)
+        capture, carrier = self.capture, self.carrier
+        await asyncio.gather(*(one.drain(grace) for one in (carrier, capture) if one is not None))
 
     def drain_blocking(self, grace: float) -> None:
         """
@@ -83,14 +103,19 @@ class Engines:
         Raises:
             LoopError: the engine runs in the calling thread's loop.
         """
+        until = time.monotonic() + grace
         if self.carrier is not None:
             self.carrier.drain_blocking(grace)
+        if self.capture is not None:
+            self.capture.drain_blocking(max(until - time.monotonic(), 0.0))
 
     def forked(self) -> None:
         """Begin anew, in a forked process, with a carrier of the same kind; the live side has begun anew before."""
         if self.carrier is not None and self._make_carrier is not None:
             self.carrier.forget()
             self.carrier = self._attached(self._make_carrier)
+        if self.capture is not None:
+            self.capture.forked()
 
     def _ours(self, name: Literal["loop", "thread", "process"]) -> MakeCarrier:
         if name == "process":

@@ -34,7 +34,8 @@ class Begin(NamedTuple):
     """
     An exchange has begun. ``at_ns`` is the monotonic clock that all frames of a call share, ``wall_ns`` the
     wall clock at the same moment; ``deadline`` is what the live call has left, seconds. ``request`` is the message of a
-    call that has one only, if any shadow wants it, and ``pages`` the credit it holds.
+    call that has one only, if any shadow wants it, and ``pages`` the credit it holds. ``session`` is the bucket of what
+    it belongs to, where metadata say that.
     """
 
     call: int
@@ -49,6 +50,7 @@ class Begin(NamedTuple):
     admissions: tuple[Admission, ...]
     request: bytes | None = None
     pages: int = 0
+    session: int | None = None
 
 
 class Request(NamedTuple):
@@ -100,6 +102,19 @@ class Abandon(NamedTuple):
 
     call: int
     reason: str
+
+
+class Abort(NamedTuple):
+    """
+    A client has asked ``method`` to end calls of its own, and was answered; ``request`` is what it asked at ``at_ns``.
+
+    Of no call: whose it ends stands in the request, and every engine gets it.
+    """
+
+    call: int
+    at_ns: int
+    method: str
+    request: bytes
 
 
 class Setup(NamedTuple):
@@ -205,6 +220,16 @@ class Reported(NamedTuple):
     times: int
 
 
+class Aborted(NamedTuple):
+    """Back: so many shadows at ``target`` were to end with their live calls; ``result`` says what came of it."""
+
+    call: int
+    experiment: str
+    target: str
+    result: str
+    times: int
+
+
 class Left(NamedTuple):
     """Back: what is left of one limit of one target, for one engine; ``worker`` tells those of a process apart."""
 
@@ -220,6 +245,7 @@ Frame: TypeAlias = (
     | Response
     | LiveDone
     | Abandon
+    | Abort
     | Setup
     | Reload
     | Drain
@@ -232,5 +258,6 @@ Frame: TypeAlias = (
     | Settled
     | Lost
     | Reported
+    | Aborted
     | Left
 )

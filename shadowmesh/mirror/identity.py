@@ -1,5 +1,5 @@
 """
-Who an exchange is: its place in a trace, and the ids its legs are known by.
+Who an exchange is: its place in a trace, and the ids its legs and its shadows' requests are known by.
 
 Given on the mirror's side of the boundary, because the live side hands none of them to anybody: the live handler
 keeps its own trace context, and only shadows are told.
@@ -23,6 +23,16 @@ def new_pair_id() -> int:
     every pair change a page of its own.
     """
     return time.time_ns() // 1_000_000 << 80 | random.getrandbits(80)
+
+
+def request_id(pair_id: int, target: str) -> str:
+    """
+    Return the id that the shadow at ``target`` has at its server, where the protocol has one.
+
+    It is in that server's log with the pair's id, by which the legs are found. No such id begins with another one:
+    some servers abort every request whose id begins with the one they are told.
+    """
+    return f"shadow-{target}-{pair_id:032x}"
 
 
 def trace_of(caller: Caller) -> TraceContext:

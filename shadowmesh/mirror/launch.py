@@ -8,13 +8,18 @@ from functools import partial
 
 from shadowmesh.mirror.call_record import CallRecord
 from shadowmesh.mirror.gate import Gate
+from shadowmesh.mirror.identity import request_id
 from shadowmesh.mirror.shadow import Dispatch, Shadow
 from shadowmesh.mirror.shadow_call import ShadowCall
 from shadowmesh.mirror.shadow_gate import GatedShadow
 from shadowmesh.mirror.shadow_stream import ShadowStream
+from shadowmesh.mirror.shares import FURTHER
+from shadowmesh.mirror.tap import Capture
 from shadowmesh.mirror.targets import Target
+from shadowmesh.mirror.translated_shadow import TranslatedShadow
 from shadowmesh.model import Metadata
-from shadowmesh.names import META_PAIR_ID, META_ROLE, META_TARGET, META_TRACEPARENT, META_TRACESTATE, Role
+from shadowmesh.names import META_PAIR_ID, META_ROLE, META_TARGET, META_TRACEPARENT, META_TRACESTATE, DropReason, Role
+from shadowmesh.policy.limits import Tokens
 from shadowmesh.policy.marker import chain, instances
 from shadowmesh.policy.self_check import marker
 from shadowmesh.telemetry.faults import Faults
@@ -22,12 +27,15 @@ from shadowmesh.telemetry.propagation import new_span_id, traceparent
 
 
 class Launcher:
-    """Starts shadows, in the engine's loop."""
+    """Starts shadows, in the engine's loop; ``answers`` is the credit of what they all answer."""
 
-    def __init__(self, *, instance_id: str, max_call_bytes: int, clock: Callable[[], int], faults: Faults) -> None:
+    def __init__(
+        self, *, instance_id: str, max_call_bytes: int, answers: Tokens, clock: Callable[[], int], faults: Faults
+    ) -> None:
         self._faults = faults
         self._instance_id = instance_id
         self._max_call_bytes = max_call_bytes
+        self._answers = answers
         self._clock = clock
         # Asked once: it costs a system call each time, and an engine never changes its loop.
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -45,7 +53,7 @@ class Launcher:
         if not gate.reads:
             return start()
         span_id: int = start.args[3]
-        return GatedShadow(
+        gated = GatedShadow(
             gate,
             start,
             span_id=span_id,
@@ -53,7 +61,13 @@ class Launcher:
             clock=self._clock,
             finished=finished,
             faults=self._faults,
+            own_id=request_id(record.pair_id, target.settings.name),
         )
+        if gate.translation is None:
+            return gated
+        place = f"{record.begin.experiment}/{target.settings.name}"
+        refused = partial(self._faults.report, place, f"{DropReason.UNTRANSLATABLE}: {FURTHER}")
+        return TranslatedShadow(gated, refused=refused)
 
     def _start(
         self,
@@ -63,21 +77,28 @@ class Launcher:
         span_id: int,
         finished: Callable[[], None],
     ) -> Shadow:
-        begin = record.begin
+        method, arity = record.call_of(target.settings.name)
         dispatch = Dispatch(
             loop=loop,
-            multicallable=target.peer.channels.method(begin.method, begin.arity),
-            arity=begin.arity,
-            metadata=self._metadata(record, target, span_id),
+            multicallable=target.peer.channels.method(method, arity),
+            arity=arity,
+            metadata=self.metadata(record, target, span_id),
             span_id=span_id,
             deadline=target.settings.deadline,
-            max_bytes=self._max_call_bytes,
+            capture=Capture(self._answers, self._max_call_bytes),
+            let_go=partial(self._faults.report, "shadow answer"),
             clock=self._clock,
             finished=finished,
         )
-        return ShadowStream(dispatch) if begin.arity.request_streaming else ShadowCall(dispatch)
+        return ShadowStream(dispatch) if arity.request_streaming else ShadowCall(dispatch)
 
-    def _metadata(self, record: CallRecord, target: Target, span_id: int) -> Metadata:
+    def metadata(self, record: CallRecord, target: Target, span_id: int) -> Metadata:
+        """
+        Return what the calls made for one shadow carry.
+
+        Raises:
+            CredentialError: what the target is called with is missing.
+        """
         trace = record.trace
         ours: list[tuple[str, str | bytes]] = [
             (META_ROLE, Role.SHADOW),
@@ -88,10 +109,24 @@ class Launcher:
         ]
         if trace.state:
             ours.append((META_TRACESTATE, trace.state))
+        live = record.method_map.identity if record.method_map is not None else None
         allowed = target.headers.filter(record.begin.metadata)
+        if live is not None and live.key is not None:
+            allowed = tuple(entry for entry in allowed if entry[0] != live.key)
         own = target.peer.channels.credentials.metadata()
+        if identity := _identity(record, target):
+            own = (*own, *(entry for entry in identity if entry[0] not in dict(own)))
         if own:
             # What we say of ourselves stands alone: no server gets to choose between two.
             keys = {key for key, _ in own}
             allowed = tuple(entry for entry in allowed if entry[0] not in keys)
         return (*allowed, *own, *ours)
+
+
+def _identity(record: CallRecord, target: Target) -> Metadata:
+    """Return the entries that say who a shadow's request is, where its protocol says that in metadata."""
+    method_map = record.map_of(target.settings.name)
+    identity = method_map.identity if method_map is not None else None
+    if identity is None or identity.key is None:
+        return ()
+    return identity.entries(record.begin.metadata, request_id(record.pair_id, target.settings.name))

@@ -11,12 +11,16 @@ from typing import Any, NamedTuple
 from shadowmesh.mirror.call_record import CallRecord
 from shadowmesh.mirror.observation import Observation
 from shadowmesh.mirror.server_address import host_and_port
-from shadowmesh.model import ChunkGaps, Fields, Leg
+from shadowmesh.mirror.session import bucket_of
+from shadowmesh.mirror.shares import Shares, share_of, shares_of, split_call
+from shadowmesh.model import ChunkGaps, Fields, Leg, Metadata
 from shadowmesh.names import CallEnd, Decision, Role
 from shadowmesh.policy.experiment import Content, TargetSettings
+from shadowmesh.policy.headers import AllowList
 from shadowmesh.policy.live_gate import Admission
-from shadowmesh.protocols.exchanges import Slice, split
-from shadowmesh.protocols.reading import failure, first_content, read_fields, read_output, read_request
+from shadowmesh.protocols.exchanges import Slice
+from shadowmesh.protocols.likeness import output_like
+from shadowmesh.protocols.reading import failure, first_content, read_cost, read_fields, read_output, read_request
 from shadowmesh.rpc import span_method
 
 # To look up a member and its value takes up to half a microsecond, a dozen times a call.
@@ -53,8 +57,9 @@ def assemble(record: CallRecord, *, new_span_id: Callable[[], int], digest_key: 
     Args:
         digest_key: key of the digests, at most 64 bytes; equal ones show equal answers, or requests, and nothing else.
     """
-    slices = _split(record, record.live)
-    own = {name: {part.key: part for part in _split(record, seen)} for name, seen in record.shadows.items()}
+    slices = split_call(record, record.live)
+    own = shares_of(record)
+    session = bucket_of(record, several=len(slices) > 1)
     return [
         _exchange(
             record,
@@ -62,6 +67,7 @@ def assemble(record: CallRecord, *, new_span_id: Callable[[], int], digest_key: 
             own,
             index=index,
             several=len(slices) > 1,
+            session=session,
             new_span_id=new_span_id,
             digest_key=digest_key,
         )
@@ -72,10 +78,11 @@ def assemble(record: CallRecord, *, new_span_id: Callable[[], int], digest_key: 
 def _exchange(
     record: CallRecord,
     part: Slice,
-    own: dict[str, dict[str | None, Slice]],
+    own: Shares,
     *,
     index: int,
     several: bool,
+    session: int | None,
     new_span_id: Callable[[], int],
     digest_key: bytes,
 ) -> ExchangeLegs:
@@ -86,11 +93,12 @@ def _exchange(
         "pair_id": _pair_id(record.pair_id, index),
         "exchange_index": index if several else None,
     }
-    asked = read_request(record.method_map, requests)
+    asked = read_request(record.method_map, requests, record.begin.metadata)
     one = _Seen(record, record.live, part, asked, digest_key)
     live = one.leg(
         **common,
         role=_LIVE,
+        session=session,
         # The propagated span is the first exchange's; the others of the same call get spans of their own.
         span_id=record.live.span_id if index == 0 else new_span_id(),
         decision=_decision(shed=all(reason for _, _, reason in admissions)),
@@ -99,13 +107,14 @@ def _exchange(
         deadline=record.begin.deadline,
     )
     captures = record.experiment.content is not _OFF
+    answered = one.answers()
     messages = [Messages(requests, one.said())] if captures else []
     shadows = []
     for admission in admissions:
-        seen = record.shadows[admission.target]
-        theirs = own[admission.target].get(part.key) or Slice(part.key)
+        seen, theirs = share_of(record, admission.target, part, own, first=index == 0)
         sent = _rewritten(record, admission.target, theirs)
-        one = _Seen(record, seen, theirs, asked if sent is None else read_request(record.method_map, sent), digest_key)
+        asked_there = _asked(record, admission.target, requests, sent, asked)
+        one = _Seen(record, seen, theirs, asked_there, digest_key, target=admission.target, live_answers=answered)
         shadows.append(
             one.leg(
                 **common,
@@ -118,6 +127,21 @@ def _exchange(
         if captures:
             messages.append(Messages(_sent(record, seen, theirs, requests) if sent is None else sent, one.said()))
     return ExchangeLegs(live, tuple(shadows), tuple(messages))
+
+
+def _asked(
+    record: CallRecord, target: str, requests: Sequence[bytes], sent: Sequence[bytes] | None, live: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the fields of what a shadow was asked, which are the live request's where it was sent the same."""
+    method_map = record.map_of(target)
+    reads_metadata = method_map is not None and bool(method_map.metadata_keys)
+    if target not in record.translations and sent is None and not reads_metadata:
+        return live
+    metadata: Metadata = ()
+    if reads_metadata:
+        allowed = AllowList(_target(record, target).metadata, never=record.experiment.never)
+        metadata = allowed.filter(record.begin.metadata)
+    return read_request(method_map, requests if sent is None else sent, metadata)
 
 
 def _sent(record: CallRecord, seen: Observation, part: Slice, requests: Sequence[bytes]) -> Sequence[bytes]:
@@ -159,6 +183,7 @@ def _shadow_facts(record: CallRecord, admission: Admission, seen: Observation, *
         "probability": admission.probability,
         "decision": _decision(shed=bool(admission.drop_reason)),
         "drop_reason": dropped or None,
+        "drop_detail": seen.drop_detail or None if dropped else None,
         "queue_time": seen.queue_ns / 1e9 if not dropped else None,
         "deadline": target.deadline,
         "server_address": host,
@@ -174,9 +199,22 @@ class _Seen:
     """One exchange of one observation."""
 
     def __init__(
-        self, record: CallRecord, observation: Observation, part: Slice, asked: dict[str, Any], digest_key: bytes
+        self,
+        record: CallRecord,
+        observation: Observation,
+        part: Slice,
+        asked: dict[str, Any],
+        digest_key: bytes,
+        *,
+        target: str = "",
+        live_answers: list[bytes] | None = None,
     ) -> None:
+        """Take what was seen of the live leg; or of the shadow at ``target``, beside what the live one answered."""
         self._record = record
+        self._live_answers = live_answers
+        self._translation = record.translations.get(target)
+        self._map = record.map_of(target)
+        self._method, self._arity = record.call_of(target)
         self._observation = observation
         self._part = part
         self._whole = part.key is None
@@ -188,19 +226,19 @@ class _Seen:
         begin, observation = self._record.begin, self._observation
         started, ended = self._bounds()
         times = self._response_times()
-        streaming = begin.arity.response_streaming
+        streaming = self._arity.response_streaming
         gaps = sorted(after - before for before, after in pairwise(times)) if streaming else []
-        answers = self._answers()
+        answers = self.answers()
         finished = not self._whole and self._part.ended
         status = "OK" if finished else observation.status or None
         if status == "OK":
-            status = failure(self._record.method_map, answers or ()) or status
+            status = failure(self._map, answers or ()) or status
         end = _COMPLETED if finished else str(observation.end)
         return Leg(
             experiment=self._record.experiment.name,
             experiment_version=self._record.experiment.version,
             config_digest=self._record.experiment.digest,
-            method=span_method(begin.method),
+            method=span_method(self._method),
             trace_id=self._record.trace.trace_id,
             parent_span_id=self._record.trace.inbound_span_id,
             started_ns=self._wall(started),
@@ -220,16 +258,19 @@ class _Seen:
             concurrency=observation.concurrency,
             output_digest=self._digest(answers),
             fields=self._fields(answers),
+            cost=read_cost(self._map, answers or ()),
             **facts,
         )
 
     def _first_chunk(self, times: Sequence[int], answers: list[bytes] | None, started: int) -> float:
-        place = first_content(self._record.method_map, answers or ())
+        place = first_content(self._map, answers or ())
         return max(times[min(place, len(times) - 1)] - started, 0) / 1e9
 
     def _undisturbed(self) -> bool:
         """Whether the exchange took its course: a stream half-closed by us may have had more to ask."""
-        return not self._observation.curtailed if self._whole else self._part.ended
+        # Of a translated call all that is asked was asked at once.
+        curtailed = self._observation.curtailed and self._translation is None
+        return not curtailed if self._whole else self._part.ended
 
     def _bounds(self) -> tuple[int, int]:
         observation = self._observation
@@ -245,7 +286,7 @@ class _Seen:
         times = self._observation.response_times
         return times if self._whole else [times[at] for at in self._part.responses if at < len(times)]
 
-    def _answers(self) -> list[bytes] | None:
+    def answers(self) -> list[bytes] | None:
         """Return the answer's messages, ``None`` where not all were kept."""
         observation = self._observation
         if not observation.captured or observation.end == _SHED:
@@ -257,26 +298,28 @@ class _Seen:
         """Return the answer's messages as far as they went and belong together; ``None`` where they were let go."""
         record = self._record
         mixed = not record.requests_complete and record.method_map is not None and record.method_map.exchanges
-        return None if mixed else self._answers()
+        return None if mixed else self.answers()
 
     def _fields(self, answers: list[bytes] | None) -> Fields:
-        return read_fields(self._record.method_map, self._asked, answers or ())
+        return read_fields(self._map, self._asked, answers or ())
 
     def _digest(self, answers: list[bytes] | None) -> str | None:
         if not self._record.experiment.output_digest or answers is None or not self._record.requests_complete:
             return None
-        output = read_output(self._record.method_map, answers)
+        output = self._output(answers)
         return _digest(output, self._digest_key) if output is not None else None
+
+    def _output(self, answers: list[bytes]) -> tuple[bytes, ...] | None:
+        translation = self._translation
+        if translation is None:
+            return read_output(self._map, answers)
+        if self._live_answers is None:
+            return None
+        live, other = (translation.live_map, self._live_answers), (translation.method_map, answers)
+        return output_like(live, other, same_tokenizer=translation.same_tokenizer)
 
     def _wall(self, at_ns: int) -> int:
         return self._record.begin.wall_ns + at_ns - self._record.begin.at_ns
-
-
-def _split(record: CallRecord, observation: Observation) -> list[Slice]:
-    if not record.requests_complete:
-        # Without every request nobody can tell which answers belong together.
-        return [Slice(None, list(range(len(record.requests))), list(range(len(observation.responses))))]
-    return split(record.method_map, record.requests, observation.responses)
 
 
 def _target(record: CallRecord, name: str) -> TargetSettings:

@@ -14,21 +14,35 @@ from itertools import count
 
 from opentelemetry.context import get_current
 
-from shadowmesh.catalog.builtin import method_map
+from shadowmesh.catalog.builtin import mapped_methods, method_map
+from shadowmesh.mirror.abort_watch import AbortWatch, Mapped
 from shadowmesh.mirror.admission import Admitter, HandOver, Opened
 from shadowmesh.mirror.carrier import Carrier, MirrorSettings
 from shadowmesh.mirror.choice import Maps
-from shadowmesh.mirror.frames import Credit, Credits, Extra, Frame, Left, Lost, Outcome, Outcomes, Reported, State
+from shadowmesh.mirror.frames import (
+    Aborted,
+    Credit,
+    Credits,
+    Extra,
+    Frame,
+    Left,
+    Lost,
+    Outcome,
+    Outcomes,
+    Reported,
+    State,
+)
 from shadowmesh.mirror.key_watch import KeyWatch
 from shadowmesh.mirror.limits_left import LimitsLeft
 from shadowmesh.mirror.tap import Outlet, Room, Tap
 from shadowmesh.model import Metadata
 from shadowmesh.names import Decision, DropReason
 from shadowmesh.policy.budget import Remaining
+from shadowmesh.policy.draws import Drawn, DrawnKey, drawn
 from shadowmesh.policy.experiment import ExperimentSettings, in_force
 from shadowmesh.policy.harm import HarmGuard
 from shadowmesh.policy.limits import PAGE_BYTES, Tokens, pages
-from shadowmesh.policy.live_gate import FunnelKey, LiveGate, LossKey, Ticket
+from shadowmesh.policy.live_gate import Counted, FunnelKey, LiveGate, LossKey, Ticket, lines
 from shadowmesh.policy.skew import KeyFigures
 from shadowmesh.policy.slots import Slot
 from shadowmesh.rpc import Arity
@@ -48,6 +62,7 @@ class LiveSide:
         *,
         faults: Faults,
         maps: Maps = method_map,
+        mapped: Mapped = mapped_methods,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -57,6 +72,7 @@ class LiveSide:
         self._wall = wall_ns
         self._settings = settings
         self._maps = maps
+        self._mapped = mapped
         self._experiments = experiments
         self._largest_request = min(settings.max_message_bytes, settings.max_call_bytes)
         self._serial = count(1)
@@ -70,10 +86,12 @@ class LiveSide:
         self.guard = HarmGuard(settings.harm_guard, draw=random.random)
         self.reloads = 0
         self._harm_said = False
-        self._funnel: Tally[FunnelKey] = Tally()
+        self._funnel: Tally[Counted] = Tally()
         self._lost: Tally[LossKey] = Tally()
         self._left = LimitsLeft(in_force(self._experiments))
         self._keys = KeyWatch()
+        self.aborts = AbortWatch(self._mapped, self.faults)
+        self.aborts.rule(in_force(self._experiments))
         self._gate = LiveGate(in_force(self._experiments), self._funnel.add, missing=self._keys.missed)
         self._gate.arrived = self._arrived
         self._credit = Tokens(max(1, settings.capture_bytes // PAGE_BYTES))
@@ -92,6 +110,7 @@ class LiveSide:
     def attach(self, carrier: Carrier) -> None:
         """Set what carries the frames; once, before the first call."""
         self._carrier = carrier
+        self.aborts.attach(carrier)
         settings = self._settings
         self._outlet = Outlet(
             carrier.offer, self._credit, self._tap_fault, settings.max_call_bytes, settings.max_message_bytes
@@ -105,6 +124,7 @@ class LiveSide:
         self._experiments = experiments
         self._gate = LiveGate(in_force(experiments), self._funnel.add, missing=self._keys.missed, before=self._gate)
         self._left.rule(in_force(experiments))
+        self.aborts.rule(in_force(experiments))
         self.reloads += 1
 
     def known_as(self, instance_id: str) -> None:
@@ -217,20 +237,34 @@ class LiveSide:
             for target, _, reason in frame.admissions:
                 decision = Decision.DROPPED if reason else Decision.MIRRORED
                 self._funnel.add(FunnelKey(frame.experiment, target, decision.value, str(reason)), frame.exchanges)
-        elif isinstance(frame, Lost):
-            self._lost.add(LossKey(frame.experiment, frame.target, frame.reason), frame.exchanges)
-        elif isinstance(frame, Reported):
-            self.faults.relay(frame.cause, frame.times)
-        elif isinstance(frame, Left):
-            self._left.hear(frame)
         elif isinstance(frame, State):
             state = self._gate.states.get((frame.experiment, frame.target))
             if state is not None:
                 state.closed = frame.closed
+        else:
+            self._note(frame)
+
+    def _note(self, frame: Frame) -> None:
+        """Take in what changes nothing but what is said."""
+        if isinstance(frame, Lost):
+            self._lost.add(LossKey(frame.experiment, frame.target, frame.reason), frame.exchanges)
+        elif isinstance(frame, Reported):
+            self.faults.relay(frame.cause, frame.times)
+        elif isinstance(frame, Aborted):
+            self.aborts.hear(frame)
+        elif isinstance(frame, Left):
+            self._left.hear(frame)
 
     def funnel(self) -> dict[FunnelKey, int]:
         """Return the account of every covered exchange so far."""
-        return self._funnel.totals()
+        return lines(self._funnel.totals())
+
+    def draws(self) -> dict[DrawnKey, Drawn]:
+        """Return how calls were drawn, of the configurations in force."""
+        gate = self._gate
+        known = {(plan.name, plan.settings.digest) for plan in gate.plans.values()}
+        found = drawn(self._funnel.totals())
+        return {key: sums for key, sums in found.items() if (key.experiment, key.config_digest) in known}
 
     def lost(self) -> dict[LossKey, int]:
         """Return how many exchanges of the funnel are known to have lost their legs."""

@@ -15,8 +15,9 @@ class Observation:
     One leg of one call. Times are nanoseconds of the call's monotonic clock; ``status`` is a gRPC status name,
     empty while (or when) nobody knows it; ``end`` is a ``names.CallEnd``; ``span_id`` is what was propagated.
 
-    ``drop_reason`` says why the engine shed a shadow that the live gate had admitted; ``curtailed`` that its request
-    stream was half-closed where the live one was not; ``sent`` how many request messages a shadow was sent.
+    ``drop_reason`` says why the engine shed a shadow that the live gate had admitted, ``drop_detail`` more of it;
+    ``curtailed`` that its request stream was half-closed where the live one was not; ``sent`` how many request messages
+    a shadow was sent; ``pages`` the credit that its answer holds.
     """
 
     span_id: int = 0
@@ -34,8 +35,10 @@ class Observation:
     queue_ns: int = 0
     concurrency: float | None = None
     drop_reason: str = ""
+    drop_detail: str = ""
     curtailed: bool = False
     sent: int = 0
+    pages: int = 0
 
     def add_responses(self, times: Sequence[int], messages: Sequence[bytes]) -> None:
         """Count messages; a batch without bytes makes the whole answer unknown."""
@@ -51,8 +54,14 @@ class Observation:
             self.responses.clear()
 
 
-def unsent(span_id: int, at_ns: int, *, end: str, drop_reason: str = "") -> Observation:
+def unsent(span_id: int, at_ns: int, *, end: str, drop_reason: str = "", drop_detail: str = "") -> Observation:
     """Return what is seen of a shadow that never reached a channel: its leg says so."""
     return Observation(
-        span_id=span_id, started_ns=at_ns, ended_ns=at_ns, end=end, captured=False, drop_reason=drop_reason
+        span_id=span_id,
+        started_ns=at_ns,
+        ended_ns=at_ns,
+        end=end,
+        captured=False,
+        drop_reason=drop_reason,
+        drop_detail=drop_detail,
     )

@@ -101,6 +101,8 @@ class ProcessCarrier:
         # Another live thread may be starting the carrier's right now, which begins with a look into the mailbox.
         if self._stopped or not self._starting.locked():
             return False
+        if not frame.call:
+            return self._tell_all(frame, room)
         link = self.links[frame.call % len(self.links)]
         # What nobody would read is better counted as not recorded now than as lost in a moment.
         refused = (link.down and room is not Room.END) or (link.leaving and room is Room.NEW)
@@ -113,6 +115,14 @@ class ProcessCarrier:
             # The thread may have taken its last look before this was put.
             link.settle()
         return True
+
+    def _tell_all(self, frame: HandOver, room: Room) -> bool:
+        """Hand over what is of no call to every worker that runs."""
+        told = [link.mailbox.put(frame, room) for link in self.links if not link.down]
+        if self._asleep:
+            self._asleep = False
+            self._wake()
+        return all(told)
 
     def _over(self) -> bool:
         return self._stopped

@@ -41,6 +41,7 @@ class Publication:
         span_exporter: takes the spans, instead of what the settings and ``OTEL_*`` say.
         metric_reader: reads the metrics, likewise.
         reloads: returns the count of changed configurations by what became of them.
+        captured: returns what became of the calls that were to be captured.
         status: returns the status of the mesh.
 
     Attributes:
@@ -58,6 +59,7 @@ class Publication:
         span_exporter: SpanExporter | None,
         metric_reader: MetricReader | None,
         reloads: Callable[[], Mapping[ReloadResult, int]],
+        captured: Callable[[], Mapping[tuple[str, str], int]] = dict,
         status: Report,
     ) -> None:
         self.settings = settings
@@ -65,6 +67,7 @@ class Publication:
         self._given_exporter = span_exporter
         self._given_reader = metric_reader
         self._reloads = reloads
+        self._captured = captured
         self._status = status
         self._closed = False
         self._begin_anew()
@@ -146,6 +149,9 @@ class Publication:
             reloads=self._reloads,
             harm=lambda: live.guard.harm,
             sampling=live.sampling,
+            draws=live.draws,
+            captured=self._captured,
+            aborts=live.aborts.totals,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from opentelemetry.sdk.resources import Resource
@@ -15,6 +15,7 @@ from shadowmesh.mirror.captured import texts
 from shadowmesh.mirror.legs import ExchangeLegs, assemble
 from shadowmesh.model import Leg
 from shadowmesh.policy.experiment import Content
+from shadowmesh.protocols.content import TextOf
 from shadowmesh.rpc import span_method
 from shadowmesh.telemetry.attributes import Value
 from shadowmesh.telemetry.content import ContentEvent, content_attributes, content_event
@@ -60,8 +61,10 @@ class Recorder:
         *,
         charge: Callable[[int, Leg], None] | None = None,
         faults: Faults | None = None,
+        tokenizers: Mapping[str, TextOf] | None = None,
     ) -> None:
         self._sink = sink
+        self._tokenizers = tokenizers or {}
         self._charge = charge
         self._faults = faults or Faults()
         self._resource = resource
@@ -89,7 +92,7 @@ class Recorder:
 
     def _text(self, record: CallRecord, exchange: ExchangeLegs) -> _Text:
         try:
-            found = texts(record, exchange)
+            found = texts(record, exchange, self._tokenizers)
             size = sum(text.size for text in found)
             if record.experiment.content is Content.SPANS:
                 return _Text(tuple(map(content_attributes, found)), size=size)

@@ -8,15 +8,19 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from shadowmesh.mirror.observation import Observation
-from shadowmesh.mirror.tap import MESSAGE_BYTES
+from shadowmesh.mirror.tap import Capture
 from shadowmesh.model import Metadata
-from shadowmesh.names import CallEnd
+from shadowmesh.names import CallEnd, DropReason
 from shadowmesh.rpc import Arity
 
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """What a shadow needs to know: where and how to call, with what, for how long, and who wants to hear of its end."""
+    """
+    What a shadow needs to know: where and how to call, with what, for how long, and who wants to hear of its end.
+
+    ``capture`` is the account of what is kept of its answer; ``let_go`` hears that others had taken the room for it.
+    """
 
     loop: AbstractEventLoop
     multicallable: Any
@@ -25,7 +29,8 @@ class Dispatch:
     metadata: Metadata = field(repr=False)
     span_id: int
     deadline: float
-    max_bytes: int
+    capture: Capture
+    let_go: Callable[[str], None]
     clock: Callable[[], int]
     finished: Callable[[], None]
 
@@ -49,18 +54,33 @@ class Shadow(Protocol):
 
 
 class Answer:
-    """Collects the response messages of a shadow into its observation, up to ``max_bytes``."""
+    """
+    Collects the response messages of a shadow into its observation, as far as there is room.
 
-    __slots__ = ("_left", "_observation")
+    They stay until the live call has ended too, which may be long after the shadow: their number is bounded by nothing
+    else.
+    """
 
-    def __init__(self, observation: Observation, max_bytes: int) -> None:
+    __slots__ = ("_capture", "_let_go", "_observation")
+
+    def __init__(self, observation: Observation, dispatch: Dispatch) -> None:
         self._observation = observation
-        self._left = max_bytes
+        self._capture = dispatch.capture
+        self._let_go = dispatch.let_go
 
     def add(self, message: bytes, at_ns: int) -> None:
-        """Count one message, and keep it while there is room."""
-        self._left -= len(message) + MESSAGE_BYTES
-        self._observation.add_responses((at_ns,), (message,) if self._left >= 0 else ())
+        """Count one message, and keep it while there is room; where there is none, nothing of the answer is kept."""
+        seen = self._observation
+        taken = self._capture.take(len(message)) if seen.captured else None
+        if taken is not None:
+            seen.pages += taken
+            seen.add_responses((at_ns,), (message,))
+            return
+        if seen.captured and self._capture.refusal(len(message)) is DropReason.CAPTURE_FULL:
+            self._let_go(DropReason.CAPTURE_FULL)
+        seen.add_responses((at_ns,), ())
+        held, seen.pages = seen.pages, 0
+        self._capture.give(held)
 
 
 def conclude(observation: Observation, status: str, now_ns: int, *, deadline: float, stopped: CallEnd | None) -> None:

@@ -71,7 +71,7 @@ class ShadowCall:
         call = dispatch.multicallable(message, timeout=dispatch.deadline, metadata=dispatch.metadata)
         self._call = call
         observation.sent = 1
-        answer = Answer(observation, dispatch.max_bytes)
+        answer = Answer(observation, dispatch)
         try:
             if dispatch.arity.response_streaming:
                 async for response in call:

@@ -29,6 +29,7 @@ class GatedShadow:
         clock: Callable[[], int],
         finished: Callable[[], None],
         faults: Faults,
+        own_id: str = "",
     ) -> None:
         """
         Wait for the first message.
@@ -36,7 +37,9 @@ class GatedShadow:
         Args:
             start: starts the real shadow, which calls ``finished`` itself.
             begun_ns: when the exchange began, on ``clock``.
+            own_id: the id of its request at its server, where the protocol has one in messages.
         """
+        self._own_id = own_id
         self._gate = gate
         self._start = start
         self._begun_ns = begun_ns
@@ -56,9 +59,9 @@ class GatedShadow:
         """See :class:`~shadowmesh.mirror.shadow.Shadow`."""
         if self._over:
             return
-        data, reason = self._judge(message)
+        data, reason, detail = self._judge(message)
         if reason:
-            self._refuse(reason)
+            self.refuse(reason, detail)
         elif (shadow := self._started()) is not None:
             shadow.send(data)
 
@@ -78,19 +81,26 @@ class GatedShadow:
 
     def _judge(self, message: bytes) -> Passed:
         try:
-            return self._gate.judge(message)
+            return self._gate.judge(message, self._own_id)
+
         except Exception as error:
             # A mistake of ours must not let through what was to be held back.
             self._faults.report("mirror gate", error)
             return Passed(message, DropReason.UNREADABLE)
 
-    def _refuse(self, reason: str) -> None:
+    def refuse(self, reason: str, detail: str = "") -> None:
+        """Shed it, or cut it where it runs already; ``detail`` may say more of the reason."""
+        if self._over:
+            return
         if self._shadow is None:
-            self._waiting = unsent(self._waiting.span_id, self._begun_ns, end=CallEnd.SHED, drop_reason=reason)
+            self._waiting = unsent(
+                self._waiting.span_id, self._begun_ns, end=CallEnd.SHED, drop_reason=reason, drop_detail=detail
+            )
             self._end()
         else:
             self._over = True
             self._shadow.observation.drop_reason = reason
+            self._shadow.observation.drop_detail = detail
             self._shadow.stop(CallEnd.CUT)
 
     def _started(self) -> Shadow | None:

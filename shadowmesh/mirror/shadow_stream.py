@@ -77,7 +77,7 @@ class ShadowStream:
         call = self._call = start(self._requests(), timeout=dispatch.deadline, metadata=dispatch.metadata)
         if self._stopped is not None:
             call.cancel()
-        answer = Answer(self.observation, dispatch.max_bytes)
+        answer = Answer(self.observation, dispatch)
         try:
             if dispatch.arity.response_streaming:
                 for response in call:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict
 
+from shadowmesh.mirror.capture import Capture
 from shadowmesh.mirror.carrier import Carrier, MirrorSettings
 from shadowmesh.mirror.live import LiveSide
 from shadowmesh.mirror.process import ProcessCarrier
 from shadowmesh.mirror.publication import Publication
 from shadowmesh.mirror.upkeep import Upkeep
+from shadowmesh.names import CaptureResult
 from shadowmesh.policy.experiment import ExperimentSettings
 from shadowmesh.telemetry import snapshot, status_shape
-from shadowmesh.telemetry.status_shape import Buffers, ConfigFile, Fill, InterceptorStatus
+from shadowmesh.telemetry.status_shape import Buffers, Captured, ConfigFile, Fill, InterceptorStatus
 
 
 def status_of(
@@ -23,6 +25,7 @@ def status_of(
     *,
     experiments: Iterable[ExperimentSettings],
     settings: MirrorSettings,
+    capture: Capture | None,
 ) -> InterceptorStatus:
     """
     Return the status.
@@ -51,6 +54,24 @@ def status_of(
         carrier=_carrier(carrier, running=publication.running),
         harm_guard=asdict(live.guard.report) if settings.harm_guard.enabled else None,
         config_file=_config_file(upkeep),
+        captured=None if capture is None else _captured(capture),
+    )
+
+
+def _captured(capture: Capture) -> Captured:
+    totals, settings = capture.totals(), capture.settings
+    written, incomplete, failed = (
+        totals.get((result.value, ""), 0)
+        for result in (CaptureResult.WRITTEN, CaptureResult.INCOMPLETE, CaptureResult.FAILED)
+    )
+    return Captured(
+        accepting=capture.live.accepting,
+        written=written,
+        incomplete=incomplete,
+        failed=failed,
+        shed={reason: count for (_, reason), count in totals.items() if reason},
+        queue=Fill(used=capture.live.queued(), cap=settings.queue_items),
+        bytes=Fill(used=capture.held_bytes, cap=settings.queue_bytes),
     )
 
 

@@ -74,6 +74,10 @@ class Capture:
         self._room += needed * PAGE_BYTES - size
         return needed
 
+    def give(self, taken: int) -> None:
+        """Give pages back: what they were taken for is let go."""
+        self._credit.give(taken)
+
     def refusal(self, size: int) -> DropReason:
         """Return why a message of ``size`` bytes was refused."""
         if size > self.largest:

@@ -13,6 +13,7 @@ from shadowmesh.mirror.frames import State
 from shadowmesh.mirror.gate import Gate, gate_of
 from shadowmesh.mirror.guard import Guard
 from shadowmesh.mirror.occupancy import Mark, Occupancy
+from shadowmesh.mirror.translation import Mapped
 from shadowmesh.names import DropReason
 from shadowmesh.policy.experiment import ExperimentSettings, TargetSettings
 from shadowmesh.policy.headers import AllowList
@@ -68,12 +69,18 @@ class Target:
     """One target of one experiment in force."""
 
     def __init__(
-        self, experiment: ExperimentSettings, settings: TargetSettings, peer: Peer, refusal: Callable[[], str]
+        self,
+        experiment: ExperimentSettings,
+        settings: TargetSettings,
+        peer: Peer,
+        refusal: Callable[[], str],
+        mapped: Mapped,
     ) -> None:
         self.settings = settings
         self.headers = AllowList(settings.metadata, never=experiment.never)
         self.peer = peer
         self._refusal = refusal
+        self._mapped = mapped
         self._experiment = experiment
         self._gates: dict[str, Gate] = {}
 
@@ -81,7 +88,7 @@ class Target:
         """Return what this target's policies make of requests of this method."""
         found = self._gates.get(method)
         if found is None:
-            found = gate_of(self._experiment, self.settings, method, method_map)
+            found = gate_of(self._experiment, self.settings, method, method_map, self._mapped)
             # Method names come from clients where a server has a catch-all handler.
             if len(self._gates) < _MOST_GATES:
                 self._gates[method] = found
@@ -114,8 +121,17 @@ class Experiment:
 class Experiments:
     """What is mirrored, from one reload to the next. All of it happens in the engine's loop."""
 
-    def __init__(self, reply: Receive, *, clock: Callable[[], int], faults: Faults, accounts: Accounts) -> None:
+    def __init__(
+        self,
+        reply: Receive,
+        *,
+        clock: Callable[[], int],
+        faults: Faults,
+        accounts: Accounts,
+        mapped: Mapped,
+    ) -> None:
         self._reply = reply
+        self._mapped = mapped
         self._accounts = accounts
         accounts.tell = self._account_changed
         self._clock = clock
@@ -192,10 +208,10 @@ class Experiments:
         known = before.targets.get(settings.name) if before is not None else None
         refusal = partial(self._accounts.refusal, experiment.name, settings.name)
         if known is not None and known.peer.matches(settings):
-            return Target(experiment, settings, known.peer, refusal)
+            return Target(experiment, settings, known.peer, refusal, self._mapped)
         guard = Guard(settings.breaker, clock=self._clock, tell=partial(self._tell, experiment.name, settings.name))
         peer = Peer(settings, guard, Channels(settings, clock=self._clock, faults=self._faults))
-        return Target(experiment, settings, peer, refusal)
+        return Target(experiment, settings, peer, refusal, self._mapped)
 
     def _account_changed(self, experiment: str, target: str, closed: str) -> None:
         if not self._shut:

@@ -23,8 +23,23 @@ class ThreadCarrier:
     """Runs the engine in a daemon thread, started by the first call."""
 
     def __init__(
-        self, make_consumer: MakeConsumer, receive: Receive, *, first: tuple[Frame, ...], queue_items: int, admit: Admit
+        self,
+        make_consumer: MakeConsumer,
+        receive: Receive,
+        *,
+        first: tuple[Frame, ...],
+        queue_items: int,
+        admit: Admit,
+        patience: float | None = None,
     ) -> None:
+        """
+        Make one; see :class:`~shadowmesh.mirror.carrier.MakeCarrier`.
+
+        Args:
+            patience: how much longer than its grace a drain waits for an engine that may wait for others; then it
+                raises ``TimeoutError``. By default without an end.
+        """
+        self._patience = patience
         self._make_consumer = make_consumer
         self._receive = receive
         self._admit = admit
@@ -89,7 +104,8 @@ class ThreadCarrier:
         """See :class:`~shadowmesh.mirror.carrier.Carrier`; may be awaited in any loop."""
         if self._loop is not None and not self._loop.is_closed():
             try:
-                await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._finish(grace), self._loop))
+                finished = asyncio.run_coroutine_threadsafe(self._finish(grace), self._loop)
+                await asyncio.wait_for(asyncio.wrap_future(finished), self._most(grace))
             finally:
                 await asyncio.to_thread(self._join)
 
@@ -97,12 +113,15 @@ class ThreadCarrier:
         """See :class:`~shadowmesh.mirror.carrier.Carrier`."""
         if self._loop is not None and not self._loop.is_closed():
             try:
-                asyncio.run_coroutine_threadsafe(self._finish(grace), self._loop).result()
+                asyncio.run_coroutine_threadsafe(self._finish(grace), self._loop).result(self._most(grace))
             finally:
                 self._join()
 
     def forget(self) -> None:
         """See :class:`~shadowmesh.mirror.carrier.Carrier`; there is nothing that came along."""
+
+    def _most(self, grace: float) -> float | None:
+        return None if self._patience is None else grace + self._patience
 
     async def _finish(self, grace: float) -> None:
         if self._pump is None or self._consumer is None:
@@ -119,7 +138,7 @@ class ThreadCarrier:
         if self._loop is None or self._worker is None or self._loop.is_closed():
             return
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._worker.join(_JOIN_SECONDS)
+        self._worker.join(_JOIN_SECONDS if self._patience is None else self._patience)
 
     @staticmethod
     def _run(loop: asyncio.AbstractEventLoop) -> None:

@@ -23,6 +23,7 @@ from shadowmesh.policy.routes import check_pattern
 from shadowmesh.policy.sampling import SamplingSettings
 from shadowmesh.policy.timebox import TimeBoxSettings
 from shadowmesh.policy.transform import TransformSettings
+from shadowmesh.policy.translation import TokenizerName, TranslateSettings
 from shadowmesh.settings import ByteSize, Name, Seconds, Settings, TargetAddress
 
 
@@ -65,12 +66,14 @@ class TargetSettings(Settings):
         tls: whether and how to connect with TLS: ``true`` trusts the system's roots, see
             :class:`~shadowmesh.policy.credentials.TlsSettings` for more.
         credentials: metadata entries of its own that every shadow call carries, read from files or the environment.
-        transform: what is changed in its requests.
+        translate: which protocol its requests are written in, where it is another one than the live server's.
+        transform: what is changed in its requests, translated ones included.
         allow_unsafe: patterns of methods whose unsafe calls it takes, see :mod:`shadowmesh.policy.effects`.
         stubs: answers by name of tool; with them unsafe calls keep these tools, else they go without any.
         on_live_cancel: what becomes of a shadow whose live call is cut short (the client cancels, the live deadline
             passes): with ``follow`` it stops at the same elapsed time, so that both ran equally long; with ``detach``
-            it runs on to its own end or ``deadline``. A detached request stream is sent what was captured and then
+            it runs on to its own end or ``deadline``. Where clients end calls by id, ``follow`` has the shadow's server
+            asked to end it, and ``detach`` has not. A detached request stream is sent what was captured and then
             half-closed; if the live one was not, the leg is not ``complete``.
         breaker: when the target is left alone because it fails, and how it is tried again.
         budget: what it may cost; without one, whatever it costs.
@@ -89,6 +92,7 @@ class TargetSettings(Settings):
     metadata: tuple[str, ...] = ()
     tls: Tls = NO_TLS
     credentials: tuple[CredentialSettings, ...] = ()
+    translate: TranslateSettings | None = None
     transform: TransformSettings = TransformSettings()
     allow_unsafe: tuple[str, ...] = ()
     stubs: dict[str, str] = Field(default={})
@@ -123,6 +127,10 @@ class TargetSettings(Settings):
         check_exposure(self.credentials, self.address, self.tls)
         if self.stubs and not self.allow_unsafe:
             raise ValueError("stubs answer the tools of unsafe calls, and allow_unsafe names none")
+        if self.translate is not None and self.kind is TargetKind.CONTROL:
+            raise ValueError("a control target is the live model, and speaks its protocol: it has no translate")
+        if self.translate is not None and self.stubs:
+            raise ValueError("stubs answer tools, and what is translated goes without tools")
         if self.burst is not None and self.max_rate is None:
             raise ValueError("burst is above a max_rate, and there is none")
         return self
@@ -150,6 +158,8 @@ class ExperimentSettings(Settings):
         sampling: by what calls are sampled, so that those of one user or conversation are mirrored all or none.
         retries: how attempts of one call are known, so that only the first is mirrored.
         protocol: how bytes are read; by default found by method.
+        tokenizer: what the live model's tokenizer is called, for targets with ``translate`` and, under
+            ``mirror.tokenizers``, for the text of answers that are token ids.
         output_digest: whether legs carry a keyed digest of the answer, so that equality shows without content.
         content: whether prompts and answers leave the process: ``events`` is a log event for each leg, ``spans`` are
             attributes of the legs; by default nothing does.
@@ -162,7 +172,7 @@ class ExperimentSettings(Settings):
             :mod:`shadowmesh.policy.marker`.
         effects: what calls do in the world, by method pattern, see :mod:`shadowmesh.policy.effects`.
         time_box: when mirroring begins and ends by itself.
-        targets: the shadow backends.
+        targets: the shadow backends; at most one of them that is enabled is a ``control``.
     """
 
     name: Name
@@ -174,6 +184,7 @@ class ExperimentSettings(Settings):
     sampling: SamplingSettings = SamplingSettings()
     retries: RetrySettings = RetrySettings()
     protocol: str | None = None
+    tokenizer: TokenizerName | None = None
     output_digest: bool = False
     content: Annotated[Content, BeforeValidator(_as_written)] = Content.OFF
     content_limit: Annotated[ByteSize, Field(ge=1024, le=256 * 1024)] = 64 * 1024
@@ -195,6 +206,14 @@ class ExperimentSettings(Settings):
         for method in methods:
             check_pattern(method)
         return methods
+
+    @field_validator("targets")
+    @classmethod
+    def _one_control(cls, targets: tuple[TargetSettings, ...]) -> tuple[TargetSettings, ...]:
+        controls = [target.name for target in targets if target.enabled and target.kind is TargetKind.CONTROL]
+        if len(controls) > 1:
+            raise ValueError(f"an experiment has one control, and these are: {', '.join(controls)}")
+        return targets
 
     @field_validator("effects")
     @classmethod

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from shadowmesh.model import Metadata
 from shadowmesh.names import META_PREVIOUS_ATTEMPTS, META_TARGET, Decision, DropReason
 from shadowmesh.policy.conditions import Conditions
+from shadowmesh.policy.draws import Draw
 from shadowmesh.policy.experiment import ExperimentSettings, TargetSettings
 from shadowmesh.policy.headers import AllowList
 from shadowmesh.policy.marker import TELLING, refusal
@@ -47,10 +48,26 @@ _TELLING = TELLING | {META_PREVIOUS_ATTEMPTS}
 _DISABLED = frozenset(
     (DropReason.MARKED, DropReason.RETRY, DropReason.OTHER_MODEL, DropReason.OFF_SLOT, DropReason.HARM)
 )
-Count = Callable[[FunnelKey], None]
+Counted = FunnelKey | Draw
+"""A line of the funnel, or how a call was drawn: one that was not taken is its ``not_sampled``, see :func:`lines`."""
+Count = Callable[[Counted], None]
 """Counts one exchange."""
 Missing = Callable[[str], None]
 """Counts a call without the sampling key of this experiment; from any thread that samples."""
+
+
+def lines(counted: Mapping[Counted, int]) -> dict[FunnelKey, int]:
+    """Return the lines of the funnel out of what a gate has counted."""
+    found: dict[FunnelKey, int] = {}
+    for key, times in counted.items():
+        if isinstance(key, FunnelKey):
+            line = key
+        elif not key.taken:
+            line = FunnelKey(key.experiment, key.target, Decision.NOT_SAMPLED.value, "")
+        else:
+            continue
+        found[line] = found.get(line, 0) + times
+    return found
 
 
 _NOTHING_KNOWN: Mapping[tuple[str, str], TargetState] = {}
@@ -67,17 +84,33 @@ class Admission(NamedTuple):
 class TargetPlan:
     """One target, compiled for the live path."""
 
-    __slots__ = ("admission", "mirrored", "name", "not_sampled", "rate", "state")
+    __slots__ = ("admission", "mirrored", "name", "not_sampled", "rate", "state", "taken")
 
-    def __init__(self, experiment: str, settings: TargetSettings, known: TargetState | None) -> None:
+    def __init__(
+        self, experiment: ExperimentSettings, settings: TargetSettings, known: TargetState | None, *, keyed: bool
+    ) -> None:
+        """
+        Compile.
+
+        Args:
+            keyed: whether calls that share a key are sampled alike.
+
+        Attributes:
+            not_sampled: what counts a call that passes by.
+            taken: what counts one that is taken, where each is drawn by itself.
+        """
         self.name = settings.name
         self.rate = settings.rate
         self.state = known if known is not None and known.fits(settings) else TargetState(settings, known)
         self.admission = Admission(settings.name, settings.rate)
         # Plain strings: an enum's hash is a Python function, and these are looked up once per call.
-        about = (experiment, settings.name)
+        about = (experiment.name, settings.name)
         self.mirrored = FunnelKey(*about, Decision.MIRRORED.value, "")
-        self.not_sampled = FunnelKey(*about, Decision.NOT_SAMPLED.value, "")
+        self.not_sampled: Counted = FunnelKey(*about, Decision.NOT_SAMPLED.value, "")
+        self.taken: Draw | None = None
+        if 0.0 < settings.rate < 1.0 and not keyed:
+            self.taken = Draw(*about, experiment.digest, settings.rate, taken=True)
+            self.not_sampled = self.taken._replace(taken=False)
 
 
 class Undecided(NamedTuple):
@@ -140,7 +173,8 @@ class Plan:
             if before.settings.sampling == settings.sampling:
                 self.sampler = before.sampler
         self.targets = tuple(
-            TargetPlan(settings.name, target, known.get((settings.name, target.name))) for target in settings.targets
+            TargetPlan(settings, target, known.get((settings.name, target.name)), keyed=self.sampler.keyed)
+            for target in settings.targets
         )
         self.states: Mapping[str, TargetState] = {target.name: target.state for target in self.targets}
         self._mirrored = {target.name: target.mirrored for target in self.targets}
@@ -212,7 +246,8 @@ class LiveGate:
         """Return whether any experiment covers ``method``."""
         return self._routes.find(method) is not None
 
-    def decide(
+    # Whole, though long: a live call pays for every further function.
+    def decide(  # noqa: C901, PLR0912
         self,
         method: str,
         metadata: Metadata,
@@ -257,7 +292,10 @@ class LiveGate:
         for target in plan.targets:
             if at >= target.rate:
                 self._count(target.not_sampled)
-            elif target.state.closed:
+                continue
+            if target.taken is not None:
+                self._count(target.taken)
+            if target.state.closed:
                 admissions.append(target.admission._replace(drop_reason=target.state.closed))
             else:
                 admissions.append(target.admission)

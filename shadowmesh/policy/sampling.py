@@ -14,12 +14,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from enum import Enum
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, Discriminator, Tag
 
-from shadowmesh.model import Metadata
+from shadowmesh.model import SESSION_BUCKETS, Metadata
 from shadowmesh.names import META_TRACEPARENT
 from shadowmesh.policy.conditions import metadata_key
 from shadowmesh.policy.skew import Skew
@@ -37,10 +38,14 @@ _NO_TRACE = "0" * 32
 
 
 class Purpose(Enum):
-    """What a position is for. Who is mirrored must not tell who gets the canary, so each has a salt of its own."""
+    """
+    What a position is for. Who is mirrored must not tell who gets the canary, and what says which calls are of one
+    session must tell neither, so each has a salt of its own.
+    """
 
     MIRROR = b"shadowmesh:mirr"
     CANARY = b"shadowmesh:cana"
+    SESSION = b"shadowmesh:sess"
 
 
 class SamplingKey(Settings):
@@ -97,6 +102,25 @@ def salt_of(experiment: str, purpose: Purpose = Purpose.MIRROR) -> bytes:
     return blake2b(experiment.encode(), digest_size=32, person=purpose.value).digest()
 
 
+Key: TypeAlias = str | bytes | float | None
+"""The value of a sampling key; ``None`` where a call has none."""
+
+
+def session_bucket(experiment: str, key: Key) -> int | None:
+    """
+    Return which of :data:`~shadowmesh.model.SESSION_BUCKETS` a session with this key falls into; ``None`` without one.
+
+    The same in every replica and after a restart. Eight bits of a salted hash tell nobody whose session it was.
+    """
+    raw = _bytes(key)
+    return None if raw is None else _number(_session_salt(experiment), raw) % SESSION_BUCKETS
+
+
+@lru_cache(maxsize=256)
+def _session_salt(experiment: str) -> bytes:
+    return salt_of(experiment, Purpose.SESSION)
+
+
 class Sampler:
     """
     Gives each exchange of one experiment its position.
@@ -106,7 +130,7 @@ class Sampler:
         skew: how unevenly the keys come; nothing is noted where each call is sampled by itself.
     """
 
-    __slots__ = ("_key", "_missing", "_salt", "field", "skew")
+    __slots__ = ("_experiment", "_key", "_missing", "_salt", "field", "skew")
 
     def __init__(
         self, experiment: str, settings: SamplingSettings, *, missing: Callable[[], None] | None = None
@@ -118,6 +142,7 @@ class Sampler:
             missing: told of each call without the key; from any thread that samples.
         """
         by = settings.by
+        self._experiment = experiment
         self._salt = salt_of(experiment)
         self._missing = missing
         self.skew = Skew()
@@ -138,28 +163,40 @@ class Sampler:
         Args:
             draw: gives a key by chance, where the call has none.
         """
-        wanted = self._key
-        if wanted is None:
-            return position(self._salt, draw())
-        for key, value in metadata:
-            if key == wanted:
-                return self.place_of(_trace_id(value) if wanted == META_TRACEPARENT else value, draw)
-        return self.place_of(None, draw)
+        return position(self._salt, draw()) if self._key is None else self.place_of(self._found(metadata), draw)
 
-    def place_of(self, key: str | bytes | float | None, draw: Callable[[], bytes]) -> float:
+    def session(self, metadata: Metadata) -> int | None:
+        """Return the bucket of the session that metadata say a call is of; ``None`` where they do not."""
+        return None if self._key is None else session_bucket(self._experiment, self._found(metadata))
+
+    def place_of(self, key: Key, draw: Callable[[], bytes]) -> float:
         """
         Return the place of whatever shares ``key``; by chance, and counted, where it is absent or empty.
 
         A text has the same place wherever it was read: as metadata, as a field, or as a number that is written so.
         """
-        if key is None or (not key and isinstance(key, str | bytes)):
+        raw = _bytes(key)
+        if raw is None:
             if self._missing is not None:
                 self._missing()
             return position(self._salt, draw())
-        raw = key if isinstance(key, bytes) else str(key).encode("utf-8", "surrogatepass")
-        number = _number(self._salt, raw[:_MOST_BYTES])
+        number = _number(self._salt, raw)
         self.skew.note(number)
         return number / _SPAN
+
+    def _found(self, metadata: Metadata) -> Key:
+        wanted = self._key
+        for key, value in metadata:
+            if key == wanted:
+                return _trace_id(value) if wanted == META_TRACEPARENT else value
+        return None
+
+
+def _bytes(key: Key) -> bytes | None:
+    """Return what is hashed of a key, ``None`` where it is absent or empty."""
+    if key is None or (not key and isinstance(key, str | bytes)):
+        return None
+    return (key if isinstance(key, bytes) else str(key).encode("utf-8", "surrogatepass"))[:_MOST_BYTES]
 
 
 def _number(salt: bytes, key: bytes) -> int:

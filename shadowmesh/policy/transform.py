@@ -22,8 +22,9 @@ class SystemPromptSettings(Settings):
     """
     What becomes of the system prompt: text put before it, or in its place.
 
-    Of a conversation it is the system message at its head, which is made if there is none. A request of plain text has
-    no place for one: there both put the text before it. Nothing is added between the two, no space and no line.
+    Of a conversation it is the system message at its head, or the instructions that stand apart from it; either is made
+    if there is none. A request of plain text has no place for one: there both put the text before it. Nothing is added
+    between the two, no space and no line.
 
     Args:
         prepend: text before it.

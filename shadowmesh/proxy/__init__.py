@@ -3,7 +3,8 @@ A byte-level forwarder in front of any gRPC server: what mirrors is the intercep
 
 - ``settings``: what a user may set.
 - ``metadata``: what of a caller's metadata, and of an answer's, goes on (pure).
-- ``arity``: which shape a method has: told, read from descriptors, asked of the server, or unknown.
+- ``arity``: which shape a method has: told, read from descriptors (those of protocols too), asked of the server, or
+  unknown.
 - ``reflection``: asks the server for its methods.
 - ``upstream``: the connections to the live server, and calls over them.
 - ``forward``: one handler for every method, in its true shape.

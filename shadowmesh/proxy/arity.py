@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from base64 import b64decode
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from google.protobuf.message import DecodeError
 
+from shadowmesh.catalog.given import GivenProtocol
 from shadowmesh.errors import StartError
 from shadowmesh.policy.routes import matches
 from shadowmesh.rpc import Arity
@@ -95,6 +97,15 @@ def shapes_of(file: FileDescriptorProto) -> dict[str, Arity]:
     }
 
 
+def shapes_of_protocols(protocols: Iterable[GivenProtocol]) -> dict[str, Arity]:
+    """Return the shapes that the descriptors of protocols tell, which were read with the configuration."""
+    return _shapes_of_sets(FileDescriptorSet.FromString(b64decode(one.descriptors)) for one in protocols)
+
+
+def _shapes_of_sets(sets: Iterable[FileDescriptorSet]) -> dict[str, Arity]:
+    return {method: shape for one in sets for file in one.file for method, shape in shapes_of(file).items()}
+
+
 def read_descriptors(name: str) -> dict[str, Arity]:
     """
     Return the shapes that a file with a ``FileDescriptorSet`` tells.
@@ -108,7 +119,4 @@ def read_descriptors(name: str) -> dict[str, Arity]:
         raise StartError(f"proxy.descriptors: {name}: {error.strerror or 'cannot be read'}") from error
     except DecodeError as error:
         raise StartError(f"proxy.descriptors: {name}: not a FileDescriptorSet") from error
-    shapes: dict[str, Arity] = {}
-    for file in described.file:
-        shapes.update(shapes_of(file))
-    return shapes
+    return _shapes_of_sets([described])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -17,6 +17,7 @@ from shadowmesh.proxy.health import Health
 from shadowmesh.proxy.reflection import Reflection
 from shadowmesh.proxy.settings import ProxySettings
 from shadowmesh.proxy.upstream import COMPRESSIONS, Upstream, check, sizes
+from shadowmesh.rpc import Arity
 from shadowmesh.telemetry.server_tls import ServerTls
 
 _LOG = logging.getLogger("shadowmesh")
@@ -36,11 +37,17 @@ class Proxy:
 
     Args:
         interceptors: see every call; the mesh's is one of them.
+        described: shapes of methods that are known from elsewhere; what the settings tell goes before them.
         shared: whether other processes listen on the same port, which ``workers`` makes sure of.
     """
 
     def __init__(
-        self, settings: ProxySettings, *, interceptors: Sequence[grpc.aio.ServerInterceptor] = (), shared: bool = False
+        self,
+        settings: ProxySettings,
+        *,
+        interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+        described: Mapping[str, Arity] | None = None,
+        shared: bool = False,
     ) -> None:
         if settings.live is None:
             raise StartError("proxy.live: no server is named to forward to")
@@ -51,7 +58,8 @@ class Proxy:
         self.tls = None if settings.tls is None else ServerTls(settings.tls, key="proxy.tls")
         """What the port listens with; ``None`` in the clear."""
         self._looking: asyncio.Task[None] | None = None
-        self._described = {} if settings.descriptors is None else read_descriptors(settings.descriptors)
+        told = {} if settings.descriptors is None else read_descriptors(settings.descriptors)
+        self._described = {**(described or {}), **told}
         self._server: grpc.aio.Server | None = None
         self._upstream: Upstream | None = None
         self._reflection: Reflection | None = None

@@ -47,7 +47,7 @@ class ProxySettings(Settings):
         workers: processes that share the port; each has a mesh of its own.
         methods: shapes of methods, by pattern as in ``experiments[].methods``; the first that fits counts.
         descriptors: a file with a ``FileDescriptorSet``, as ``protoc --descriptor_set_out`` writes it, whose services
-            tell the shapes of their methods.
+            tell the shapes of their methods; so do the descriptors under ``protocols``.
         reflection: whether the live server is asked for the shapes of methods that neither of them tells.
         grace: how long calls in flight may go on after SIGTERM.
         max_streams: calls of one connection at the same time; by default as many as the client likes.

@@ -3,8 +3,9 @@ What the proxy costs as a hop: ``python tests/bench/proxy.py --json FILE [--quic
 
 A bare grpc.aio server reached directly, through ``shadowmesh proxy`` (one worker, no mesh), through Envoy as a plain
 hop, and directly again (A/A), and for throughput through ``--workers 2``: interleaved, each live server and each hop in
-a process of its own, started anew in every round. The live servers share a core; the proxy with one worker and Envoy
-share XX
+a process of its own, started anew in every round. The live servers share a core, as do the proxy with one worker and
+Envoy; of two workers each has a core, the second one of those of the load.
+
 The shapes: unary calls with 1 and 16 in flight, 64-message server streams with 4 in flight, and both with many
 connections at saturation for the second worker. What is expected is about ``cpu_us_hop``, read from the kernel's clock
 of the hop's processes, as a ratio to Envoy's of the same round; a ratio of throughput is void where something other

@@ -180,7 +180,7 @@ def shutdown(stage: Stage) -> World:
     drain = threading.Thread(target=it.mesh.drain, args=(20,))
 
     def draining() -> bool:
-        carrier = it.mesh._engines.carrier
+        carrier = it.mesh._mirroring.engines.carrier
         if isinstance(carrier, ProcessCarrier):
             return bool(carrier.links[0].leaving)
         return bool(it.mesh.status()["experiments"][0]["targets"][0]["shed_reason"] == DropReason.SHUTDOWN)
@@ -337,6 +337,14 @@ def unreadable(stage: Stage) -> World:
     return it
 
 
+def untranslatable(stage: Stage) -> World:
+    unsaid = dict.fromkeys(("max_tokens", "temperature", "top_p", "top_k"), "unset")
+    it, ask = stage.model(target(stage.backend().address, translate={"protocol": "tgis", "defaults": unsaid}))
+    ask(request(prompt="a", model="m"))
+    ask(request(model="m"))
+    return it
+
+
 def budget(stage: Stage) -> World:
     # Of tokens that nobody counts in an answer without usage: the first call blocks.
     it = stage.world(target(stage.backend().address, budget={"tokens": 1000}))
@@ -378,6 +386,7 @@ SCENES = {
     DropReason.REMOVED: Scene(removed, ENGINE),
     DropReason.UNSAFE: Scene(unsafe, ENGINE),
     DropReason.UNREADABLE: Scene(unreadable, ENGINE),
+    DropReason.UNTRANSLATABLE: Scene(untranslatable, ENGINE),
     DropReason.BUDGET: Scene(budget, Decision.DROPPED),
     DropReason.TIME_BOX: Scene(time_box, Decision.DROPPED),
 }

@@ -19,7 +19,7 @@ from support.worlds import WORLDS, world
 
 from shadowmesh.model import Metadata
 from shadowmesh.names import META_TRACEPARENT, Decision, Role
-from shadowmesh.policy.live_gate import FunnelKey, LiveGate
+from shadowmesh.policy.live_gate import Counted, FunnelKey, LiveGate, lines
 from shadowmesh.policy.sampling import position, salt_of
 from shadowmesh.telemetry.counters import Tally
 from shadowmesh.testing import Backend, ReceivedCall
@@ -95,10 +95,10 @@ def test_what_the_control_gets_the_candidate_has_had_too_so_that_three_legs_shar
 
 def test_of_a_million_calls_the_gate_admits_the_rate_within_five_standard_deviations() -> None:
     calls, rate, draw = 1_000_000, 0.01, Random(24)
-    funnel: Tally[FunnelKey] = Tally()
+    funnel: Tally[Counted] = Tally()
     gate = LiveGate((experiment(a_target(rate=rate)),), funnel.add)
     admitted = sum(
         gate.decide(GENERATE, (), lambda: draw.randbytes(8), time.monotonic_ns) is not None for _ in range(calls)
     )
     assert abs(admitted - calls * rate) <= 5 * sqrt(calls * rate * (1 - rate))
-    assert funnel.totals() == {FunnelKey("summaries", "candidate", Decision.NOT_SAMPLED, ""): calls - admitted}
+    assert lines(funnel.totals()) == {FunnelKey("summaries", "candidate", Decision.NOT_SAMPLED, ""): calls - admitted}

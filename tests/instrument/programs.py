@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 from concurrent import futures
+from importlib import import_module
 from typing import Any
 
 
@@ -58,6 +60,25 @@ def forked() -> None:
         sys.stdout.flush()
         os._exit(0)
     os.wait()
+
+
+def preforked() -> None:
+    """As gunicorn does: grpc is loaded by the first process, and servers are built by those that it forks."""
+    import_module("grpc")
+    workers = [worker() for _ in range(2)]
+    sys.stdin.read()
+    for pid in workers:
+        os.kill(pid, signal.SIGTERM)
+        os.waitpid(pid, 0)
+
+
+def worker() -> int:
+    pid = os.fork()
+    if pid == 0:
+        # Ends as such workers do: what runs at exit, runs.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        without_input()
+    return pid
 
 
 def spawned() -> None:

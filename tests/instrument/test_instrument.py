@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,12 @@ import grpc
 import pytest
 from support.collector import collector
 
+from shadowmesh.mirror.capture_files import read_calls
 from shadowmesh.names import Role
 from shadowmesh.testing import Backend, SpanSink
 
-PROGRAM = [sys.executable, str(Path(__file__).with_name("programs.py"))]
+HERE = Path(__file__).parent
+PROGRAM = [sys.executable, str(HERE / "programs.py")]
 
 
 def echo(call: Any, requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
@@ -33,9 +35,11 @@ def written(directory: Path, shadow: str, otlp: str, **more: Any) -> Path:
 
 
 @contextmanager
-def instrumented(file: Path, name: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def instrumented(
+    file: Path, name: str, *, program: Sequence[str] = PROGRAM, **environment: str
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Run a program until the end of the block; gives the address it says."""
-    command = ["shadowmesh", "instrument", "--config", str(file), "--", *PROGRAM, name]
+    command = ["shadowmesh", "instrument", "--config", str(file), "--", *program, name]
     process = subprocess.Popen(
         [sys.executable, "-m", *command],
         stdin=subprocess.PIPE,
@@ -76,6 +80,47 @@ def test_every_server_a_program_builds_is_mirrored_in_its_child_processes_too(tm
         assert {leg.role for leg in legs} == {Role.LIVE, Role.SHADOW}
         assert {leg.status for leg in legs} == {"OK"}
         assert backend.calls[0].requests == [b"hello"]
+
+
+def console_script(folder: Path) -> Path:
+    """Write a program as an installer writes the entry points of a package."""
+    script = folder / "acme-server"
+    script.write_text(f"#!{sys.executable}\nimport sys\nimport programs\ngetattr(programs, sys.argv[1])()\n")
+    script.chmod(0o755)
+    return script
+
+
+@pytest.mark.parametrize("way", ["module", "script", "console script"])
+@pytest.mark.parametrize("program", ["synchronous", "asynchronous"])
+def test_a_program_is_mirrored_however_it_is_started(tmp_path: Path, way: str, program: str) -> None:
+    command = {
+        "module": [sys.executable, "-m", "programs"],
+        "script": PROGRAM,
+        # By its name alone, as it is found in an environment.
+        "console script": [console_script(tmp_path).name],
+    }[way]
+    path = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
+    sink = SpanSink()
+    with Backend(echo) as backend, collector(sink) as otlp:
+        file = written(tmp_path, backend.address, otlp)
+        with instrumented(file, program, program=command, PYTHONPATH=str(HERE), PATH=path) as (_, address):
+            assert ask(address) == b"hello"
+            assert {leg.role for leg in sink.wait_for_legs(2)} == {Role.LIVE, Role.SHADOW}
+
+
+def test_every_worker_of_a_pre_fork_server_is_mirrored_and_captured_by_itself(tmp_path: Path) -> None:
+    sink, folder = SpanSink(), tmp_path / "calls"
+    with Backend(echo) as backend, collector(sink) as otlp:
+        file = written(tmp_path, backend.address, otlp, capture={"to": str(folder)})
+        with instrumented(file, "preforked") as (process, address):
+            assert process.stdout is not None
+            other = f"127.0.0.1:{process.stdout.readline().split()[1]}"
+            for asked in (address, address, other):
+                assert ask(asked) == b"hello"
+            sink.wait_for_legs(6)
+    assert process.returncode == 0
+    written_by = {path.name.split("-")[2]: len(list(read_calls(path))) for path in folder.iterdir()}
+    assert sorted(written_by.values()) == [1, 2]
 
 
 def test_a_program_keeps_the_sitecustomize_it_has(tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ def test_a_worker_that_dies_takes_nothing_with_it_of_what_nobody_has_heard_yet(k
         stream = it.stream()
         it.ask(request(model="llama-3"))
         backend.wait_for_calls(1)
-        carrier = it.mesh._engines.carrier
+        carrier = it.mesh._mirroring.engines.carrier
         assert isinstance(carrier, ProcessCarrier)
         assert until(lambda: carrier.unconfirmed == 0)
         (before,) = [link.pid for link in carrier.links]

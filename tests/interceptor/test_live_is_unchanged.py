@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from support.calls import SCENARIOS, Seen, scenarios, see
@@ -10,6 +11,8 @@ from support.meshes import CARRIERS, config, refusing_address, running_mesh, tar
 from support.servers import behind, interceptor_of, live_server
 from support.shadows import SCRIPTS
 
+from shadowmesh.mirror.capture_files import read_calls
+from shadowmesh.mirror.capture_settings import CaptureSettings
 from shadowmesh.testing import Backend
 
 
@@ -50,3 +53,33 @@ def test_a_client_sees_the_same_whatever_the_shadow_does(
         mesh.drain(0.0 if shadow == "hanging" else 10.0)
         assert mesh.faults() == {}
         assert len(sink.legs()) == (0 if shadow == "off" else 2 * len(list(scenarios(kind))))
+
+
+@pytest.mark.parametrize("mirrored", [False, True], ids=["captured", "captured and mirrored"])
+@pytest.mark.parametrize(("kind", "carrier"), CARRIERS)
+def test_a_client_sees_the_same_where_its_calls_are_captured(
+    kind: str, carrier: str, mirrored: bool, tmp_path: Path, bare: dict[tuple[str, str, str], Seen]
+) -> None:
+    direct = behind(kind)
+    expected = without(bare, direct)
+    asked = list(scenarios(kind))
+    with Backend(SCRIPTS["answering"], workers=128) as backend:
+        settings = config(target(backend.address, max_in_flight=1000, rate=float(mirrored)))
+        settings = settings.model_copy(update={"capture": CaptureSettings(to=str(tmp_path))})
+        with (
+            running_mesh(settings, carrier) as (mesh, sink),
+            live_server(kind, lambda: [interceptor_of(kind, mesh)]) as server,
+        ):
+            for name, arity in asked:
+                assert see(server, arity, SCENARIOS[name]) == expected[direct, name, arity], f"{name}, {arity}"
+            server.stop(5)
+            mesh.drain(10.0)
+            assert mesh.faults() == {}
+            assert len(sink.legs()) == (2 * len(asked) if mirrored else 0)
+            statuses = {leg.status for leg in sink.legs()}
+            captured = mesh.captured_calls()
+    assert sum(captured.values()) == len(asked)
+    calls = list(read_calls(tmp_path))
+    assert sum(count for (result, _), count in captured.items() if result in ("written", "incomplete")) == len(calls)
+    if mirrored:
+        assert {call.status for call in calls if call.status} == {status for status in statuses if status}

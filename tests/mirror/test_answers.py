@@ -13,6 +13,7 @@ from support.frames import BY_KIND
 from shadowmesh.mirror.answers import Answers
 from shadowmesh.mirror.frames import (
     Abandon,
+    Aborted,
     Credit,
     Credits,
     Extra,
@@ -44,7 +45,9 @@ def test_a_call_is_settled_after_everything_else_about_it() -> None:
     assert answers.take() == []
 
 
-ANSWERS = st.one_of(*(BY_KIND[kind] for kind in (Outcome, Credit, Settled, Extra, Lost, State, Left, Reported)))
+ANSWERS = st.one_of(
+    *(BY_KIND[kind] for kind in (Outcome, Credit, Settled, Extra, Lost, State, Left, Reported, Aborted))
+)
 
 
 def total(frames: list[Frame]) -> Counter[Any]:
@@ -62,8 +65,8 @@ def total(frames: list[Frame]) -> Counter[Any]:
             amounts[frame] += 1
         elif isinstance(frame, Lost):
             amounts[Lost, frame.experiment, frame.target, frame.reason] += frame.exchanges
-        elif isinstance(frame, Reported):
-            amounts[Reported, frame.cause] += frame.times
+        elif isinstance(frame, (Reported, Aborted)):
+            amounts[type(frame), frame[1:-1]] += frame.times
         elif isinstance(frame, State):
             last[State, frame.experiment, frame.target] = frame
         elif isinstance(frame, Left):

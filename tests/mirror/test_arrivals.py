@@ -24,7 +24,7 @@ from shadowmesh.mirror.link import Link
 from shadowmesh.mirror.tap import Room
 from shadowmesh.names import META_ROLE, META_TARGET, CallEnd, DropReason
 from shadowmesh.policy.limits import Tokens
-from shadowmesh.policy.live_gate import FunnelKey, LiveGate
+from shadowmesh.policy.live_gate import Counted, LiveGate, lines
 from shadowmesh.protocols.protocol_map import MethodMap
 from shadowmesh.rpc import Arity
 from shadowmesh.telemetry.counters import Tally
@@ -328,7 +328,7 @@ def test_an_error_while_a_request_is_read_costs_the_call_its_shadows_and_nothing
     def broken(method: str, protocol: str | None) -> MethodMap | None:
         raise RuntimeError("broken")
 
-    funnel, credit, faults, told = Tally[FunnelKey](), Tokens(4), Faults(), list[bool]()
+    funnel, credit, faults, told = Tally[Counted](), Tokens(4), Faults(), list[bool]()
     gate = LiveGate((LLAMA,), funnel.add)
     ticket = gate.decide(GENERATE, (), bytes, lambda: 1)
     assert ticket is not None
@@ -340,7 +340,7 @@ def test_an_error_while_a_request_is_read_costs_the_call_its_shadows_and_nothing
     assert credit.take(2)
     opened = Opened(1, ticket, GENERATE, Arity.UNARY_UNARY, (), get_current(), b"request", 2, "", 1, None)
     assert admitter.admit(opened) is None
-    assert funnel.totals() == {line("a", "a1", DROPPED, "not_recorded"): 1, line("a", "a2", NOT_SAMPLED): 1}
+    assert lines(funnel.totals()) == {line("a", "a1", DROPPED, "not_recorded"): 1, line("a", "a2", NOT_SAMPLED): 1}
     assert faults.totals() == {"admission: RuntimeError": 1}
     assert credit.taken == 0
     assert told

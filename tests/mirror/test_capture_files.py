@@ -6,6 +6,8 @@ import io
 import json
 import os
 import stat
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from shadowmesh.errors import DecodeError, StartError
-from shadowmesh.mirror.capture_files import CaptureFiles, CaptureSettings, read_calls
-from shadowmesh.mirror.capture_format import HEADER, CapturedCall, CapturedMessage, decoded, encoded
+from shadowmesh.mirror.capture_files import CaptureFiles, check_directory, read_calls
+from shadowmesh.mirror.capture_format import HEADER, CapturedCall, CapturedMessage, decoded, encoded, pieces
+from shadowmesh.mirror.capture_settings import CaptureSettings
 
 MESSAGES = st.lists(st.builds(CapturedMessage, st.none() | st.integers(0, 1 << 62), st.binary(max_size=50)), max_size=4)
 METADATA = st.lists(st.tuples(st.text(max_size=9), st.text(max_size=9) | st.binary(max_size=9)), max_size=3)
@@ -139,6 +142,7 @@ def test_what_is_too_old_is_deleted_and_no_file_is_written_to_for_more_than_an_h
     os.utime(old, (wall.now, wall.now))
     wall.now += 3601
     files.tidy()
+    files.write(CALL)
     assert len(list(tmp_path.iterdir())) == 2
     wall.now += 3601
     files.tidy()
@@ -150,14 +154,85 @@ def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
     other = tmp_path / "notes.txt"
     other.write_text("mine")
     os.utime(other, (0, 0))
-    opened(tmp_path, max_age=1).close()
+    opened(tmp_path, max_age=1).tidy()
     assert other.exists()
 
 
-def test_where_nothing_can_be_written_stops_the_start(tmp_path: Path) -> None:
+def test_where_nothing_can_be_written_stops_the_start_and_where_something_can_nothing_is_left(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StartError, match="no calls can be written there"):
-        opened(tmp_path / "file")
+    with pytest.raises(StartError, match=r"capture\.to: .*no calls can be written there"):
+        check_directory(CaptureSettings(to=str(tmp_path / "file")))
+    check_directory(CaptureSettings(to=str(tmp_path / "new")))
+    assert not list((tmp_path / "new").iterdir())
+
+
+def test_a_file_that_another_process_has_deleted_is_followed_by_a_new_one(tmp_path: Path) -> None:
+    files = opened(tmp_path)
+    files.write(CALL)
+    next(tmp_path.iterdir()).unlink()
+    files.write(CALL._replace(at_ns=6))
+    files.close()
+    assert [call.at_ns for call in read_calls(tmp_path)] == [6]
+
+
+def test_processes_of_the_same_id_do_not_write_to_the_same_file(tmp_path: Path) -> None:
+    wall = Wall()
+    one, other = opened(tmp_path, wall), opened(tmp_path, wall)
+    one.write(CALL)
+    other.write(CALL)
+    one.write(CALL)
+    one.close()
+    other.close()
+    assert sorted(len(list(read_calls(file))) for file in tmp_path.iterdir()) == [1, 2]
+
+
+def test_a_long_call_is_made_in_pieces_so_that_others_get_their_turn() -> None:
+    long = CALL._replace(responses=(CapturedMessage(1, os.urandom(1_000_001)), CapturedMessage(None, b"")))
+    made = list(pieces(long))
+    assert len(made) > 4
+    assert max(map(len, made)) < 1 << 19
+    assert list(decoded([HEADER, b"".join(made)])) == [long]
+
+
+FULL = """
+import resource, signal, sys, time
+from shadowmesh.mirror.capture_files import CaptureFiles
+from shadowmesh.mirror.capture_format import CapturedCall, CapturedMessage
+from shadowmesh.mirror.capture_settings import CaptureSettings
+
+def call(size):
+    asked = (CapturedMessage(0, bytes(size)),)
+    return CapturedCall("/a.B/C", "unary_unary", size, 1, (), None, asked, (), True, "OK", "x")
+
+def room(size):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+def refused(size):
+    try:
+        files.write(call(size))
+    except OSError as error:
+        print(error.strerror)
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+files = CaptureFiles(CaptureSettings(to=sys.argv[1]), wall=time.time)
+room(5)
+refused(1)
+room(3000)
+files.write(call(10))
+refused(3000)
+files.write(call(11))
+room(100_000)
+files.write(call(3001))
+files.close()
+"""
+
+
+def test_of_a_call_that_the_disk_takes_a_part_of_nothing_is_left_and_later_ones_are_written(tmp_path: Path) -> None:
+    # A process's limit of a file's size stands for a full disk: a part is taken, then nothing more.
+    done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout.count("\n") == 2
+    assert [call.at_ns for call in read_calls(tmp_path)] == [10, 11, 3001]
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,14 +9,13 @@ from typing import Any
 
 import grpc
 import pytest
-from support.meshes import config, target
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from support.servers import interceptor_of, is_aio, live_server
 
 from shadowmesh.build import Mesh
 from shadowmesh.config import Config
-from shadowmesh.mirror.capture_files import CaptureFiles, CaptureSettings, read_calls
+from shadowmesh.mirror.capture_files import read_calls
 from shadowmesh.mirror.capture_format import CapturedCall
-from shadowmesh.mirror.capturing import Capture
 
 METHOD = "/acme.Models/Talk"
 
@@ -45,22 +43,19 @@ class Echo(grpc.GenericRpcHandler):
 
 
 @contextmanager
-def captured(folder: Path, kind: str, **mirror: Any) -> Iterator[tuple[Any, list[CapturedCall]]]:
+def captured(folder: Path, kind: str, **more: Any) -> Iterator[tuple[Any, list[CapturedCall]]]:
     """Give a method of a server that is captured; what was captured is there when the block has ended."""
-    capture = Capture(CaptureFiles(CaptureSettings(to=str(folder)), wall=time.time))
-    settings = config(target("unix:nowhere"), protocol="raw").model_dump()
-    settings["mirror"] |= {"harm_guard": {"enabled": False}, **mirror}
     calls: list[CapturedCall] = []
-    with Mesh(Config.model_validate(settings), make_carrier=capture.carrier) as mesh:
+    settings = Config.model_validate({"capture": {"to": str(folder), **more}})
+    with Mesh(settings, metric_reader=InMemoryMetricReader()) as mesh:
         with live_server(kind, lambda: [interceptor_of(kind, mesh)], handler=Echo(kind)) as server:
             yield server.channel.stream_stream(METHOD), calls
         mesh.close()
-        assert mesh.captured_bytes() == 0
-        assert set(mesh.active().values()) == {0}
         assert not mesh.faults()
-    assert not capture.faults.totals()
+        status = mesh.status()["captured"]
+        assert (status["queue"]["used"], status["bytes"]["used"]) == (0, 0)
     calls += read_calls(folder)
-    assert capture.written == len(calls)
+    assert sum(mesh.captured_calls().values()) == len(calls)
 
 
 def data(messages: Any) -> list[bytes]:

@@ -100,7 +100,7 @@ def test_a_body_that_is_cut_short_is_a_frame_error_or_another_frame(frame: Frame
         assert typed(found) != typed([frame])
 
 
-@pytest.mark.parametrize("header", [(19, 0), (255, 0), (0, MAX_BODY + 1), (128, MAX_BODY + 1)])
+@pytest.mark.parametrize("header", [(21, 0), (255, 0), (0, MAX_BODY + 1), (128, MAX_BODY + 1)])
 def test_an_unknown_kind_or_a_body_beyond_all_limits_is_refused_from_the_header_alone(header: tuple[int, int]) -> None:
     with pytest.raises(FrameError, match=f"frame kind {header[0]} of {header[1]} bytes"):
         decode(struct.pack("<BIQ", *header, 1))

@@ -9,7 +9,7 @@ from support.experiments import CONVERSE, GENERATE, INGEST, experiment, target
 from support.wire import request
 
 from shadowmesh.catalog.builtin import builtin, method_map
-from shadowmesh.mirror.gate import OPEN, Gate, gate_of, misfit
+from shadowmesh.mirror.gate import OPEN, Gate, Passed, gate_of, misfit
 from shadowmesh.names import DropReason
 from shadowmesh.schema import messages
 from shadowmesh.schema.descriptors import message_class
@@ -17,7 +17,7 @@ from shadowmesh.schema.descriptors import message_class
 TOOLS = request(prompt="p", tools=[messages.Tool(name="search")])
 PLAIN = request(prompt="p")
 RAW = "/acme.Model/Predict"
-XAI = "/xai_api.Chat/GetCompletion"
+GEMINI = "/google.ai.generativelanguage.v1beta.GenerativeService/GenerateContent"
 
 
 def gate(method: str = GENERATE, *, effects: dict[str, str] | None = None, **policy: Any) -> Gate:
@@ -26,7 +26,7 @@ def gate(method: str = GENERATE, *, effects: dict[str, str] | None = None, **pol
 
 
 def test_a_request_without_tools_passes_as_it_is() -> None:
-    assert gate().judge(PLAIN) == (PLAIN, "")
+    assert gate().judge(PLAIN) == Passed(PLAIN)
 
 
 def test_a_request_with_tools_does_not_pass() -> None:
@@ -35,21 +35,21 @@ def test_a_request_with_tools_does_not_pass() -> None:
 
 
 def test_a_request_with_tools_passes_without_them_where_that_is_allowed() -> None:
-    assert gate(allow_unsafe=[GENERATE]).judge(TOOLS) == (PLAIN, "")
-    assert gate(transform={"tools": "drop"}).judge(TOOLS) == (PLAIN, "")
-    assert gate(allow_unsafe=["*"], stubs={"search": "nothing"}).judge(TOOLS) == (TOOLS, "")
-    assert gate(allow_unsafe=["*"], stubs={"pay": "nothing"}).judge(TOOLS) == (PLAIN, "")
-    assert gate(allow_unsafe=["*"], stubs={"search": "x"}, transform={"tools": "drop"}).judge(TOOLS) == (PLAIN, "")
+    assert gate(allow_unsafe=[GENERATE]).judge(TOOLS) == Passed(PLAIN)
+    assert gate(transform={"tools": "drop"}).judge(TOOLS) == Passed(PLAIN)
+    assert gate(allow_unsafe=["*"], stubs={"search": "nothing"}).judge(TOOLS) == Passed(TOOLS)
+    assert gate(allow_unsafe=["*"], stubs={"pay": "nothing"}).judge(TOOLS) == Passed(PLAIN)
+    assert gate(allow_unsafe=["*"], stubs={"search": "x"}, transform={"tools": "drop"}).judge(TOOLS) == Passed(PLAIN)
 
 
 def test_a_request_with_tools_does_not_pass_where_no_stub_could_answer_for_them() -> None:
-    offers: Any = message_class("shadowmesh.views.xai.CompletionRequest")
-    tools = offers(model="m", tools=[{"function": {"name": "search"}}]).SerializeToString()
+    offers: Any = message_class("shadowmesh.views.google.GenerateContentRequest")
+    tools = offers(model="m", tools=[{"function_declarations": [{"name": "search"}]}]).SerializeToString()
     plain = offers(model="m").SerializeToString()
-    stubbed = gate(XAI, allow_unsafe=["*"], stubs={"search": "nothing"})
+    stubbed = gate(GEMINI, allow_unsafe=["*"], stubs={"search": "nothing"})
     assert stubbed.judge(tools).drop_reason == DropReason.UNSAFE
-    assert stubbed.judge(plain) == (plain, "")
-    assert gate(XAI, allow_unsafe=["*"]).judge(tools) == (plain, "")
+    assert stubbed.judge(plain) == Passed(plain)
+    assert gate(GEMINI, allow_unsafe=["*"]).judge(tools) == Passed(plain)
 
 
 @pytest.mark.parametrize("policy", [{}, {"allow_unsafe": ["*"]}, {"transform": {"model": "m"}}], ids=repr)
@@ -100,7 +100,7 @@ MISFITS: list[tuple[str, str | None, dict[str, Any], str]] = [
     (GENERATE, None, {"transform": {"seed": -1}}, "transform"),
     (GENERATE, None, {"transform": {"remove_fields": ["tools"]}}, "transform.remove_fields"),
     (RAW, None, {"allow_unsafe": ["*"], "stubs": {"a": "b"}}, "stubs"),
-    (XAI, None, {"allow_unsafe": ["*"], "stubs": {"a": "b"}}, "stubs"),
+    (GEMINI, None, {"allow_unsafe": ["*"], "stubs": {"a": "b"}}, "stubs"),
 ]
 
 

@@ -19,6 +19,7 @@ from shadowmesh.mirror.observation import MAX_TIMES
 from shadowmesh.model import ChunkGaps, Leg
 from shadowmesh.names import CallEnd, Decision, DropReason
 from shadowmesh.policy.live_gate import Admission
+from shadowmesh.policy.sampling import session_bucket
 from shadowmesh.protocols.rewrite import Rewrite
 from shadowmesh.rpc import Arity
 from shadowmesh.schema import messages
@@ -485,3 +486,26 @@ def test_the_server_is_the_target_as_configured_split_where_it_has_a_port(
 ) -> None:
     _, shadow = only(record([request()], UNARY, UNARY, settings=experiment(target(address=address))))
     assert (shadow.server_address, shadow.server_port) == (host, port)
+
+
+def test_the_live_leg_bears_the_bucket_that_the_live_side_has_found() -> None:
+    call = record([request()], UNARY, UNARY)
+    call.begin = call.begin._replace(session=7)
+    live, shadow = only(call)
+    assert (live.session, shadow.session) == (7, None)
+
+
+def test_where_the_request_has_the_sampling_key_its_session_is_read_there() -> None:
+    by_model = experiment(sampling={"by": {"field": "model"}})
+    known, unknown = (only(record([request(model=name)], UNARY, UNARY, settings=by_model))[0] for name in ("m", ""))
+    assert (known.session, unknown.session) == (session_bucket("summaries", "m"), None)
+    nowhere = experiment(sampling={"by": {"field": "no.such"}})
+    assert only(record([request(model="m")], UNARY, UNARY, settings=nowhere))[0].session is None
+    unread = record([], UNARY, UNARY, settings=by_model)
+    assert only(unread)[0].session is None
+
+
+def test_a_call_of_several_exchanges_is_what_they_have_in_common() -> None:
+    answers = Seen([last_delta("1", "a"), last_delta("2", "b")], at=[10, 20], asked=[0, 5])
+    call = converse(answers, answers, "a", "b")
+    assert [live.session for live, _ in legs_of(call)] == [0xABC % 256] * 2

@@ -178,7 +178,7 @@ def test_what_a_worker_said_before_it_ended_is_heard() -> None:
 
 def test_a_call_that_cannot_be_put_into_bytes_is_lost_alone() -> None:
     with Backend(answering) as backend, world("aio", "process", target(backend.address)) as it:
-        carrier = it.mesh._engines.carrier
+        carrier = it.mesh._mirroring.engines.carrier
         assert isinstance(carrier, ProcessCarrier)
         see(it.server, "unary_unary", SCENARIOS["answers"])
         assert carrier.offer(begin(call=77, experiment="x", method="/\ud800", request=b"x", pages=0), Room.NEW)
@@ -242,13 +242,13 @@ def test_every_process_of_a_prefork_server_has_a_worker_of_its_own() -> None:
         with live_server("sync", lambda: [interceptor]) as server:
             Traffic(server).run(1)
             backend.wait_for_calls(1)
-        carrier = mesh._engines.carrier
+        carrier = mesh._mirroring.engines.carrier
         assert isinstance(carrier, ProcessCarrier)
         (pid,) = [link.pid for link in carrier.links]
         read, write = os.pipe()
         child = os.fork()
         if child == 0:  # pragma: no cover - another process
-            ours = mesh._engines.carrier
+            ours = mesh._mirroring.engines.carrier
             if mesh.funnel() or any(mesh.active().values()) or mesh.captured_bytes():
                 os.write(write, b"inherited")
                 os._exit(0)

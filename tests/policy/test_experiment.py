@@ -18,6 +18,11 @@ def test_a_target_needs_a_name_and_an_address_and_nothing_else() -> None:
     assert (found.metadata, found.tls.enabled, found.version) == ((), False, "")
 
 
+def test_a_control_that_is_switched_off_leaves_room_for_another() -> None:
+    found = experiment(target("old", kind="control", enabled=False), target("new", kind="control"), target())
+    assert [one.name for one in found.targets if one.enabled] == ["new", "candidate"]
+
+
 def test_a_deadline_is_a_quantity_and_metadata_keys_are_lower_case() -> None:
     (found,) = experiment(target(deadline="250ms", metadata=["X-User", "X-Tenant-*"], kind="control")).targets
     assert (found.deadline, found.metadata, found.kind) == (0.25, ("x-user", "x-tenant-*"), TargetKind.CONTROL)
@@ -43,6 +48,7 @@ WRONG: list[tuple[dict[str, Any], tuple[str | int, ...]]] = [
     ({"stall_after": 0}, ("stall_after",)),
     ({"targets": []}, ("targets",)),
     ({"targets": [target(), target()]}, ()),
+    ({"targets": [target("a"), target("b", kind="control"), target("c", kind="control")]}, ("targets",)),
     ({"targets": [{"name": "a"}]}, ("targets", 0, "address")),
     ({"targets": [target(address="")]}, ("targets", 0, "address")),
     ({"targets": [target(address=50051)]}, ("targets", 0, "address")),

@@ -13,8 +13,9 @@ from support.experiments import GENERATE, experiment, target
 
 from shadowmesh.model import Metadata
 from shadowmesh.names import META_INSTANCE, META_PREVIOUS_ATTEMPTS, META_ROLE, META_TARGET, Decision, DropReason
+from shadowmesh.policy.draws import Drawn, drawn
 from shadowmesh.policy.experiment import ExperimentSettings
-from shadowmesh.policy.live_gate import FunnelKey, LiveGate, Ticket
+from shadowmesh.policy.live_gate import Counted, LiveGate, Ticket, lines
 from shadowmesh.policy.target_state import TargetState
 
 
@@ -26,10 +27,14 @@ class Funnel:
     """Counts what the gate counts."""
 
     def __init__(self) -> None:
-        self.lines: Counter[tuple[str, str, str, str]] = Counter()
+        self.counted: Counter[Counted] = Counter()
 
-    def __call__(self, key: FunnelKey) -> None:
-        self.lines[key] += 1
+    def __call__(self, key: Counted) -> None:
+        self.counted[key] += 1
+
+    @property
+    def lines(self) -> Counter[tuple[str, str, str, str]]:
+        return Counter(lines(self.counted))
 
 
 class Draws:
@@ -274,12 +279,12 @@ def test_when_the_request_has_been_read_the_decision_is_that_of_any_call() -> No
     assert names_of(live.decide(GENERATE, (), draws, now, plan, lambda: 0.2)) == ["a", "b"]
     assert live.decide(GENERATE, ((META_ROLE, "shadow"),), draws, now, plan) is None
     assert not draws.given
-    assert funnel.lines.pop(("llama", "a", Decision.NOT_SAMPLED, "")) == 1
-    assert funnel.lines == {
+    disabled = {
         ("llama", name, Decision.DISABLED, reason): 1
         for name in "ab"
         for reason in (DropReason.RETRY, DropReason.MARKED)
     }
+    assert funnel.lines == {("llama", "a", Decision.NOT_SAMPLED, ""): 1} | disabled
 
 
 def test_a_call_that_was_not_an_experiments_is_disabled_there() -> None:
@@ -368,3 +373,37 @@ def test_what_is_decided_late_takes_its_places_at_the_servers_of_now() -> None:
     assert late["a"] is not plan.states["a"]
     assert late["b"] is plan.states["b"]
     assert LiveGate((), funnel, before=after).states_for(plan) is plan.states
+
+
+def test_what_was_drawn_is_counted_with_the_decision_whatever_becomes_of_the_call() -> None:
+    settings = experiment(target("a", rate=0.5), target("b", rate=0.25), target("all"), target("none", rate=0))
+    live, funnel, draws = gate(settings)
+    live.states["summaries", "b"].closed = DropReason.CIRCUIT_OPEN
+    plan = live.plans["summaries"]
+    for at in (0.1, 0.3, 0.6, 0.7):
+        live.decide(GENERATE, (), draws, now, plan, lambda at=at: at)  # type: ignore[misc]  # one place each
+    assert drawn(funnel.counted) == {
+        ("summaries", "a", settings.digest): Drawn(4, 2, 2.0),
+        ("summaries", "b", settings.digest): Drawn(4, 1, 1.0),
+    }
+    assert funnel.lines == {
+        ("summaries", "a", Decision.NOT_SAMPLED, ""): 2,
+        ("summaries", "b", Decision.NOT_SAMPLED, ""): 3,
+        ("summaries", "none", Decision.NOT_SAMPLED, ""): 4,
+    }
+
+
+def test_a_call_that_was_never_considered_is_not_drawn() -> None:
+    live, funnel, draws = gate(experiment(target("a", rate=0.5)))
+    assert live.decide(GENERATE, ((META_ROLE, "shadow"),), draws, now) is None
+    assert not drawn(funnel.counted)
+
+
+@pytest.mark.parametrize("by", ["trace", {"metadata": "x-user"}, {"field": "model"}])
+def test_of_calls_that_share_a_key_nothing_is_said_of_draws(by: Any) -> None:
+    live, funnel, draws = gate(experiment(target("a", rate=0.5), sampling={"by": by}))
+    plan = live.plans["summaries"]
+    live.decide(GENERATE, (), draws, now, plan, lambda: 0.1)
+    live.decide(GENERATE, (), draws, now, plan, lambda: 0.9)
+    assert not drawn(funnel.counted)
+    assert funnel.lines == {("summaries", "a", Decision.NOT_SAMPLED, ""): 1}

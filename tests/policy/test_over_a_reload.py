@@ -9,7 +9,7 @@ import pytest
 from support.experiments import GENERATE, experiment, target
 
 from shadowmesh.names import Decision, DropReason
-from shadowmesh.policy.live_gate import FunnelKey, LiveGate
+from shadowmesh.policy.live_gate import Counted, FunnelKey, LiveGate
 from shadowmesh.policy.target_state import TargetState
 
 SECOND = 1_000_000_000
@@ -20,10 +20,10 @@ class Reloaded:
     """A gate of one target that is reloaded again and again."""
 
     def __init__(self, **policy: Any) -> None:
-        self.funnel: Counter[FunnelKey] = Counter()
+        self.funnel: Counter[Counted] = Counter()
         self._gate = LiveGate((experiment(target(**policy)),), self._count)
 
-    def _count(self, key: FunnelKey) -> None:
+    def _count(self, key: Counted) -> None:
         self.funnel[key] += 1
 
     def reload(self, about: dict[str, Any] | None = None, **policy: Any) -> None:

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from shadowmesh.model import Metadata
-from shadowmesh.policy.sampling import Purpose, Sampler, SamplingSettings, position, salt_of
+from shadowmesh.model import SESSION_BUCKETS, Metadata
+from shadowmesh.policy.sampling import Purpose, Sampler, SamplingSettings, position, salt_of, session_bucket
 
 MANY = 1_000_000
 SALT = salt_of("summaries")
@@ -263,3 +263,43 @@ def test_a_key_that_is_none_is_refused_with_its_path(by: Any, path: tuple[str, .
 def test_sampling_survives_the_json_that_a_reload_carries(by: Any) -> None:
     settings = SamplingSettings.model_validate({"by": by})
     assert SamplingSettings.model_validate_json(settings.model_dump_json()) == settings
+
+
+def test_sessions_fall_into_all_buckets_evenly_and_independently_of_what_is_sampled() -> None:
+    users = [f"user-{number}" for number in range(100_000)]
+    salt = salt_of("summaries")
+    for some in (users, [user for user in users if position(salt, user.encode()) < 0.1]):
+        counts = [0] * SESSION_BUCKETS
+        for user in some:
+            bucket = session_bucket("summaries", user)
+            assert bucket is not None
+            counts[bucket] += 1
+        expected = len(some) / SESSION_BUCKETS
+        # Chi-square with 255 degrees of freedom: mean 255, deviation 23.
+        assert sum((each - expected) ** 2 / expected for each in counts) < 255 + 5 * 23
+
+
+def test_a_session_has_the_same_bucket_in_every_replica_and_release_and_another_in_another_experiment() -> None:
+    assert [session_bucket("summaries", key) for key in ("u-1", b"u-1", 7.0, "7.0")] == [108, 108, 141, 141]
+    same = sum(session_bucket("summaries", str(user)) == session_bucket("chat", str(user)) for user in range(10_000))
+    assert same < 10_000 / SESSION_BUCKETS * 2
+
+
+@pytest.mark.parametrize(
+    ("by", "metadata", "known"),
+    [
+        ({"metadata": "x-user"}, (("x-user", "u-1"),), True),
+        ({"metadata": "x-user"}, (("x-user", ""),), False),
+        ({"metadata": "x-user"}, (("x-other", "u-1"),), False),
+        ("trace", (("traceparent", f"00-{'a' * 32}-{'b' * 16}-01"),), True),
+        ("trace", (("traceparent", "00-"),), False),
+        ("call", (("x-user", "u-1"),), False),
+        # Where the request has the key, whoever reads it says so.
+        ({"field": "user"}, (("user", "u-1"),), False),
+    ],
+)
+def test_a_call_is_of_the_session_that_its_metadata_name(by: Any, metadata: Metadata, known: bool) -> None:
+    sampler = Sampler("summaries", SamplingSettings.model_validate({"by": by}))
+    assert (sampler.session(metadata) is not None) is known
+    if by == {"metadata": "x-user"} and known:
+        assert sampler.session(metadata) == session_bucket("summaries", "u-1")

@@ -11,7 +11,7 @@ from support.meshes import config, target
 from support.servers import PROXY
 from support.worlds import LIVE, world
 
-from shadowmesh.names import Decision, DropReason
+from shadowmesh.names import META_INSTANCE, META_ROLE, Decision, DropReason
 from shadowmesh.testing import Backend, echo
 
 ASK = "/acme.Models/Ask"
@@ -72,3 +72,21 @@ def test_two_proxies_that_mirror_to_each_other_copy_a_call_once() -> None:
         other.mesh.drain(10.0)
         assert one.decided() == {(Decision.MIRRORED, ""): 1}
         assert other.decided() == {(Decision.DISABLED, DropReason.MARKED): 1}
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_marker_that_a_client_sends_counts_only_where_it_is_trusted_and_reaches_no_shadow(trusted: bool) -> None:
+    forged = ((META_ROLE, "shadow"), (META_INSTANCE, "forged"))
+    more: dict[str, Any] = {"trust_marker": trusted}
+    with Backend(echo) as shadow, world(PROXY, "loop", target(shadow.address), handler=Echo(), **more) as it:
+        call: Any = it.server.channel.unary_unary(ASK)
+        assert call(NOT_UTF8, timeout=20, metadata=forged) == NOT_UTF8
+        it.mesh.drain(10.0)
+        assert it.decided() == (
+            {(Decision.DISABLED, DropReason.MARKED): 1} if trusted else {(Decision.MIRRORED, ""): 1}
+        )
+    for one in shadow.calls:
+        assert [value for key, value in one.metadata if key == META_ROLE] == ["shadow"]
+        # Whoever it came through is known by it, so that what goes round ends.
+        assert next(value for key, value in one.metadata if key == META_INSTANCE) == "forged"
+    assert len(shadow.calls) == (not trusted)

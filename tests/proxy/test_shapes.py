@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+from support.acme import ASK, written
 
+from shadowmesh.catalog.configured import ProtocolSettings, read_protocol
 from shadowmesh.errors import StartError
-from shadowmesh.proxy.arity import Shapes, read_descriptors, shapes_of
+from shadowmesh.mirror.credentials import connect
+from shadowmesh.proxy.arity import Shapes, read_descriptors, shapes_of, shapes_of_protocols
 from shadowmesh.rpc import Arity
 
 
@@ -33,6 +36,14 @@ def test_a_file_of_descriptors_tells_the_shapes_of_its_methods(tmp_path: Path) -
         **{f"/acme.Models/{name}": arity for name, arity in expected.items()},
         **{f"/Models/{name}": arity for name, arity in expected.items()},
     }
+
+
+def test_the_descriptors_of_protocols_tell_shapes_too(tmp_path: Path) -> None:
+    written(tmp_path)
+    settings = ProtocolSettings(file=str(tmp_path / "acme.yaml"), descriptors=str(tmp_path / "acme.binpb"))
+    told = shapes_of_protocols([read_protocol(settings, connect)])
+    assert told == {ASK: Arity.UNARY_STREAM}
+    assert Shapes({}, told).of(ASK) is Arity.UNARY_STREAM
 
 
 @pytest.mark.parametrize("content", [b"\xff\xff", None])
