@@ -14,6 +14,8 @@ _WHEN, _AGO = "a moment (2026-01-31T12:00:00Z; UTC unless it says otherwise)", "
 MOMENT = f"{_WHEN} or {_AGO}"
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
+# Every database has integers up to here; who asks for the year 1 or 9999 means all, or nothing.
+_LAST_NS = (1 << 63) - 1
 
 
 def store_url(text: str) -> str:
@@ -59,7 +61,7 @@ def moment(text: str | None, now_ns: int, option: str) -> int | None:
         pass
     else:
         since = (at if at.tzinfo else at.replace(tzinfo=UTC)) - _EPOCH
-        return since // timedelta(microseconds=1) * 1000
+        return min(max(since // timedelta(microseconds=1) * 1000, 0), _LAST_NS)
     try:
         return now_ns - round(TypeAdapter[float](Seconds).validate_python(text) * 1e9)
     except ValidationError:

@@ -25,6 +25,7 @@ Flags = dict[str, tuple[bool | None, bool]]
 
 REFUSAL, JSON, FENCE, LENGTH = "refusal", "json", "fence", "length"
 NUMBERS, NEGATION, SCRIPT = "numbers", "negation", "script"
+ALL = frozenset({REFUSAL, JSON, FENCE, LENGTH, NUMBERS, NEGATION, SCRIPT})
 
 _NUMBER = re.compile(r"(?:(?<![\w.,)\]])[-\u2212])?\d+(?:[.,]\d+)*")
 _GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,3}(?:\.\d{3}){2,}(?:,\d+)?")

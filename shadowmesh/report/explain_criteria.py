@@ -41,7 +41,7 @@ def _asked(experiment: JudgedExperimentSettings) -> Iterator[str]:
         allowed = criteria.errors.allowed
         more = f"at most {allowed * 100:.4g} percentage points more often than" if allowed else "less often than"
         yield f"it fails {more} live"
-    if criteria.similarity.enabled and experiment.content is not Content.OFF:
+    if criteria.similarity.enabled and experiment.content is Content.EVENTS:
         limit = criteria.similarity.limit
         floored = criteria.similarity.mode == "vs_floor"
         than = f"{_percent(limit)} of what live reaches against itself" if floored else f"{limit:g}"
@@ -57,7 +57,7 @@ def _latency(limit: LatencySettings) -> str:
 def _rejected(experiment: JudgedExperimentSettings) -> Iterator[str]:
     criteria = experiment.criteria
     yield "It is rejected as soon as the contrary of one of these is shown"
-    if criteria.guards.enabled and experiment.content is not Content.OFF:
+    if criteria.guards.enabled and experiment.content is Content.EVENTS:
         margin = f" by {criteria.guards.margin * 100:.4g} percentage points" if criteria.guards.margin else ""
         yield f", or that its texts raise a flag more often{margin}"
     if criteria.strata:
@@ -73,6 +73,8 @@ def _obstacles(experiment: JudgedExperimentSettings) -> Iterator[str]:
         return
     if experiment.content is Content.OFF:
         yield "How similar outputs are is not asked: content is off, so no text is captured."
+    elif experiment.content is Content.SPANS:
+        yield "How similar outputs are is not asked: content is in spans, and only that of events is compared."
     elif similarity.mode == "vs_floor" and not any(
         one.kind is TargetKind.CONTROL and one.enabled for one in experiment.targets
     ):

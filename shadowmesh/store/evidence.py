@@ -93,16 +93,19 @@ class EvidenceBook:
         Args:
             experiment, target: which; ``None`` is any.
         """
-        controls = {_target(key) for key, one in self._known.items() if one.kind == TargetKind.CONTROL}
+        # A target may have been the control before, or be it now.
         newest: dict[tuple[str, str], EvidenceKey] = {}
         for key in sorted(self.keys(), key=lambda key: self._known[key].last_ns):
             # Without a name it is what an unknown number of targets has missed.
-            if key.target and _target(key) not in controls:
+            if key.target:
                 newest[_target(key)] = key
         return [
             key
             for key in self.keys()
-            if newest.get(_target(key)) == key and experiment in (None, key.experiment) and target in (None, key.target)
+            if newest.get(_target(key)) == key
+            and not self._is_control(key)
+            and experiment in (None, key.experiment)
+            and target in (None, key.target)
         ]
 
     def ledgers(self, key: EvidenceKey) -> dict[str, Ledger]:
@@ -153,6 +156,12 @@ class EvidenceBook:
         """Return how many other versions of this target were begun before this one's last dispatch."""
         others = (other for other in self._begun_before(key) if _target(other) == _target(key))
         return len({other.target_digest for other in others} - {key.target_digest, ""})
+
+    def _is_control(self, key: EvidenceKey) -> bool:
+        """Return whether it is about a control; where no shadow said so, whether the target never was anything else."""
+        of_target = {one.kind for other, one in self._known.items() if _target(other) == _target(key)} - {""}
+        kinds = {self._known[key].kind} - {""} or of_target
+        return kinds == {TargetKind.CONTROL}
 
     def _begun_before(self, key: EvidenceKey) -> list[EvidenceKey]:
         known = self._known.get(key)

@@ -44,14 +44,19 @@ HIGHEST_PLACE: Final[Places] = np.concatenate([_bins, np.full(BINS + 2, TOP, np.
 
 
 _COARSE: Final = np.concatenate([[0], (_bins - 1) // COARSE + 1, [COARSE_PLACES - 1]]).astype(np.int64)
+# Well inside the first bin and the last one: what lies beyond is taken for these.
+_SHORTEST, _LONGEST = (exp((_FIRST + at) * LOG_GAMMA) for at in (0.5, BINS - 0.5))
 
 
 def bins_of(seconds: Floats) -> Codes:
-    """Return the bin of each duration; what is not positive is in the first. The input holds no NaN."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.log(np.maximum(seconds, 0.0)) / LOG_GAMMA
-    found: Codes = np.clip(np.floor(logs) - _FIRST, 0, BINS - 1).astype(np.int64)
-    return found
+    """Return the bin of each duration; what is not positive is in the first, and NaN too."""
+    places = np.fmax(seconds, _SHORTEST)
+    np.minimum(places, _LONGEST, out=places)
+    np.log(places, out=places)
+    places /= LOG_GAMMA
+    np.floor(places, out=places)
+    places -= _FIRST
+    return places.astype(np.int64)
 
 
 def at_least(bins: Codes) -> Codes:
@@ -74,6 +79,11 @@ def place_of(seconds: float) -> int:
 def coarse(places: Places) -> Ints:
     """Return the coarse places: 0 and the last are below and above everything, as with the fine ones."""
     return _COARSE[places]
+
+
+LOWEST_COARSE: Final[Ints] = coarse(LOWEST_PLACE)
+HIGHEST_COARSE: Final[Ints] = coarse(HIGHEST_PLACE)
+"""The coarse places of :data:`LOWEST_PLACE` and :data:`HIGHEST_PLACE`, by code."""
 
 
 def shift(ratio: float, *, upwards: bool) -> int:

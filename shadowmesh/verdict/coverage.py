@@ -108,15 +108,16 @@ def coverage(found: Coverage, settings: CoverageSettings, pairs_per_second: floa
     """Ask for more than ``pairs`` compared pairs in ``min_blocks`` minutes with little held back. It never fails."""
     pairs_left = max(0, settings.pairs + 1 - found.compared)
     blocks_left = max(0, settings.min_blocks - found.blocks)
-    too_much = found.shed > settings.shed
     if not found.compared:
         reason, detail = Reason.NO_EVIDENCE, "no exchange was compared"
     elif pairs_left:
         reason, detail = Reason.MORE_PAIRS, f"{found.compared:,} of more than {settings.pairs:,} compared exchanges"
     elif blocks_left:
         reason, detail = Reason.MORE_BLOCKS, f"{found.blocks:,} of {settings.min_blocks:,} dispatch minutes seen"
-    elif too_much:
+    elif found.shed > settings.shed:
         reason, detail = Reason.TOO_MUCH_SHED, f"{found.shed:.1%} of the exchanges were held back or cut"
+    elif found.stopped > settings.stopped:
+        reason, detail = Reason.TOO_MANY_STOPPED, f"the clients of {found.stopped:.1%} of the exchanges left"
     else:
         reason, detail = Reason.SHOWN, "shown"
     result = Result.PASS if reason is Reason.SHOWN else Result.NOT_YET
@@ -153,8 +154,10 @@ def sample_ratio(counts: SampleRatio, alpha: float) -> Finding:
     """
     rate = counts.rate
     if 0.0 < rate < 1.0:
-        values = np.array([0.0, 1.0])
-        tally = np.array([max(0, counts.eligible - counts.sampled), counts.sampled])
+        # As if more were possible on both sides, so that bets are at most 1: of the greatest that 0 and 1 allow, even
+        # the smallest share is too much for a rare call to pay, and twice a rate of 0.1 per cent was never found.
+        values = np.array([rate - 1.0, 0.0, 1.0, rate + 1.0])
+        tally = np.array([0, max(0, counts.eligible - counts.sampled), counts.sampled, 0])
         against = max(evidence(values, tally, rate, side=1).log, evidence(values, tally, rate, side=-1).log)
     else:
         against = 0.0 if counts.sampled == round(counts.eligible * rate) else inf
@@ -165,10 +168,15 @@ def sample_ratio(counts: SampleRatio, alpha: float) -> Finding:
         gate=Gate.CRITERION,
         result=Result.NOT_YET if differs else Result.PASS,
         reason=Reason.SAMPLE_RATIO if differs else Reason.SHOWN,
-        detail=f"{seen:.2%} sampled instead of {rate:.2%}" if differs and seen is not None else "as configured",
+        detail=f"{_share(seen)} sampled instead of {_share(rate)}" if differs and seen is not None else "as configured",
         estimate=seen,
         limit=rate,
         evidence_against=against,
         threshold_against=log_threshold(alpha / 2),
         pairs=counts.eligible,
     )
+
+
+def _share(share: float) -> str:
+    """Return it in per cent, a small one with as many figures as a great one."""
+    return f"{share * 100:.4g}%"

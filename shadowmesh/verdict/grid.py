@@ -18,7 +18,7 @@ KEYS: Final = (STEPS + 1) * FLOORS
 def steps(shares: Floats) -> Ints:
     """Return the step at or below each share; a perfect one has a step of its own."""
     # 0.29 * 1000 is 289.99999999999994.
-    return np.clip(np.floor(shares * STEPS + 1e-9), 0, STEPS).astype(np.int64)
+    return np.minimum(np.maximum(np.floor(shares * STEPS + 1e-9), 0), STEPS).astype(np.int64)
 
 
 def above(steps: Ints) -> Ints:

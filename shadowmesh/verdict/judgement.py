@@ -158,12 +158,16 @@ def _verdict(evidence: Evidence, key: EvidenceKey, plan: Plan | None, now_ns: in
         control=evidence.control(found) if there else None,
         now_ns=now_ns,
         sampling=evidence.sampling(found),
+        captured=plan.captured if plan is not None else frozenset(),
     )
     if others := evidence.other_versions(found):
         verdict = replace(verdict, warnings=(*verdict.warnings, _tried_before(others)))
     if plan is None:
         said = "judged by the default criteria: no configuration with this experiment was given"
         return replace(verdict, warnings=(*verdict.warnings, said))
+    if found.config_digest == plan.config_digest and found.target_digest not in ("", key.target_digest):
+        asked_for = f"asked for is {key.target_digest}"
+        return _undecided(verdict, f"the evidence is of version {found.target_digest} of the target, {asked_for}")
     return _held_to(verdict, plan.config_digest)
 
 
@@ -210,7 +214,12 @@ def _held_to(verdict: Verdict, config_digest: str) -> Verdict:
     """Return a verdict, or where its evidence is of another configuration, that it decides nothing."""
     if verdict.key.config_digest == config_digest:
         return verdict
-    said = f"the evidence is of configuration {verdict.key.config_digest or 'unknown'}, asked for is {config_digest}"
+    versions = f"{verdict.key.config_digest or 'unknown'}, asked for is {config_digest}"
+    return _undecided(verdict, f"the evidence is of configuration {versions}")
+
+
+def _undecided(verdict: Verdict, said: str) -> Verdict:
+    """Return a verdict whose evidence is of something else than was asked for."""
     finding = Finding(
         name="config", gate=Gate.CRITERION, result=Result.NOT_YET, reason=Reason.OTHER_CONFIG, detail=said
     )

@@ -27,11 +27,12 @@ from typing import Final
 import numpy as np
 
 from shadowmesh.verdict import bins, blocks, grid, ledger_bytes, legs
+from shadowmesh.verdict.blocks import Neighbours
 from shadowmesh.verdict.facts import MEASURES, Floats, Ints, LegColumns, PairColumns, State, TextColumns
 from shadowmesh.verdict.ledger_bytes import Span
 from shadowmesh.verdict.moments import Moments
 from shadowmesh.verdict.tally import Tally
-from shadowmesh.verdict.together import PREFIXES, Together
+from shadowmesh.verdict.together import Together
 
 MINUTE_NS: Final = 60_000_000_000
 COST_UNITS: Final = 1e9
@@ -74,13 +75,20 @@ class Ledger:
         if not evidence.all():
             columns, states = columns.where(evidence), states[evidence]
         minutes = columns.dispatched_ns // MINUTE_NS
-        together = Together(minutes >> self.shift, columns.session)
-        self._add_errors(states, minutes, together)
+        times = Neighbours.of(minutes)
+        together = Together(
+            block=Neighbours.of(minutes >> self.shift) if self.shift else times,
+            session=None if columns.session is None else Neighbours.of(columns.session),
+        )
+        self._count("minutes", *times.where(legs.compared(states)).summed(None))
+        self._add_errors(states, together)
         for measure in MEASURES:
             self._add_latency(columns, measure, together)
+        if columns.control is not None:
+            self._add_triples(columns.shadow, columns.control)
         self._add_sizes(columns)
         self._add_outputs(columns.exact, columns.texts, together)
-        if columns.texts is not None and columns.control is not None:
+        if columns.control is not None:
             self._add_texts(columns, columns.texts, columns.control)
         self._add_amounts(columns)
         self._unsettled += len(columns)
@@ -161,11 +169,10 @@ class Ledger:
 
     def _count_together(self, name: str, together: Together, weights: Ints | None = None) -> None:
         """Sum what the variance guard needs by whatever pairs have in common."""
-        for prefix, (keys, some) in zip(PREFIXES, together.parts(weights), strict=False):
-            self._count(prefix + name, *blocks.summed_in_time(keys, some))
+        for prefix, keys, sums in together.summed(weights):
+            self._count(prefix + name, keys, sums)
 
-    def _add_errors(self, states: Ints, minutes: Ints, together: Together) -> None:
-        self._count("minutes", *blocks.summed_in_time(minutes, legs.compared(states).astype(np.int64)))
+    def _add_errors(self, states: Ints, together: Together) -> None:
         most, fewest = legs.more_errors(states)
         self._count_together("pairs", together)
         self._count_together("errors", together, most)
@@ -176,16 +183,16 @@ class Ledger:
         self._count(f"joint.{measure}", live * bins.CODES + shadow)
         if not asked.all():
             together = together.where(asked)
-        lowest, highest = bins.coarse(bins.LOWEST_PLACE[live]), bins.coarse(bins.HIGHEST_PLACE[shadow])
-        self._count_together(f"live.{measure}", together.at(lowest))
-        self._count_together(f"shadow.{measure}", together.at(highest))
-        if columns.control is None:
-            return
-        triples = ~np.isin(columns.control.state, (State.MISSING, State.SHED, State.SKIPPED))
-        if triples.any():
-            control, candidate = columns.control.where(triples), columns.shadow.where(triples)
-            _, control_codes, codes = legs.latency_codes(control, candidate, measure)
-            self._count(f"triple.{measure}", control_codes * bins.CODES + codes)
+        self._count_together(f"live.{measure}", together.at(bins.LOWEST_COARSE[live]))
+        self._count_together(f"shadow.{measure}", together.at(bins.HIGHEST_COARSE[shadow]))
+
+    def _add_triples(self, shadow: LegColumns, control: LegColumns) -> None:
+        known = legs.seen(control.state)
+        if known.any():
+            shadow, control = shadow.where(known), control.where(known)
+            for measure in MEASURES:
+                _, control_codes, codes = legs.latency_codes(control, shadow, measure)
+                self._count(f"triple.{measure}", control_codes * bins.CODES + codes)
 
     def _add_sizes(self, columns: PairColumns) -> None:
         known = (columns.live.state == State.OK) & (columns.live.output_tokens >= 1)
@@ -198,8 +205,9 @@ class Ledger:
         if known.any():
             equal = (exact[known] > 0.5).astype(np.int64)
             self._count("exact", equal)
-            self._count_together("exact.n", together.where(known))
-            self._count_together("exact", together.where(known), equal)
+            those = together.where(known)
+            self._count_together("exact.n", those)
+            self._count_together("exact", those, equal)
         if texts is None:
             return
         self._add_similarity(texts, together)
@@ -207,8 +215,9 @@ class Ledger:
             known = ~(np.isnan(shadow) | np.isnan(other))
             ours, theirs = (shadow[known] > 0.5).astype(np.int64), (other[known] > 0.5).astype(np.int64)
             self._count(f"guard.{name}", ours * 2 + theirs)
-            self._count_together(f"guard.{name}.n", together.where(known))
-            self._count_together(f"guard.{name}", together.where(known), ours - theirs)
+            those = together.where(known)
+            self._count_together(f"guard.{name}.n", those)
+            self._count_together(f"guard.{name}", those, ours - theirs)
 
     def _add_similarity(self, texts: TextColumns, together: Together) -> None:
         known = ~np.isnan(texts.similarity)
@@ -225,9 +234,11 @@ class Ledger:
         self._count_together("floor.similarity", triple, similarity[~no_floor])
         self._count_together("floor.floor", triple, floor[~no_floor])
 
-    def _add_texts(self, columns: PairColumns, texts: TextColumns, control: LegColumns) -> None:
+    def _add_texts(self, columns: PairColumns, texts: TextColumns | None, control: LegColumns) -> None:
+        # Without any text, too: a batch is whatever was folded together, and counts are not to hang on that.
         asked = (columns.live.state == State.OK) & (columns.shadow.state == State.OK) & (control.state == State.OK)
-        self._count("texts", (np.isnan(texts.similarity) | np.isnan(texts.floor))[asked].astype(np.int64))
+        missing = np.full(len(columns), True) if texts is None else np.isnan(texts.similarity) | np.isnan(texts.floor)
+        self._count("texts", missing[asked].astype(np.int64))
 
     def _add_amounts(self, columns: PairColumns) -> None:
         for name in ("input_tokens", "output_tokens"):

@@ -22,7 +22,10 @@ from shadowmesh.verdict.moments import Moments
 from shadowmesh.verdict.tally import Tally
 from shadowmesh.verdict.together import SESSIONS
 
-MARK: Final = b"SML\x02"
+MARK: Final = b"SML\x03"
+# Moments had sums of squares of either leg, too, which nobody asked for.
+_BEFORE: Final = b"SML\x02"
+_UNASKED: Final = slice(4, 6)
 _MOST_BYTES: Final = 1 << 30
 _LENGTH: Final = struct.Struct("<I")
 _TYPES: Final = ("<i1", "<i2", "<i4", "<i8")
@@ -79,13 +82,18 @@ def read(data: bytes) -> Contents:
     Raises:
         ValueError: these are not bytes of a ledger.
     """
-    if data[: len(MARK)] != MARK:
+    mark = data[: len(MARK)]
+    if mark not in (MARK, _BEFORE):
         raise ValueError("not a ledger, or one of another version")
     try:
         plain = _decompressed(data[len(MARK) :])
         (length,) = _LENGTH.unpack_from(plain)
         start = _LENGTH.size + length
-        return _contents(json.loads(plain[_LENGTH.size : start]), plain[start:])
+        header = json.loads(plain[_LENGTH.size : start])
+        if mark == _BEFORE:
+            for numbers in header["moments"].values():
+                del numbers[_UNASKED]
+        return _contents(header, plain[start:])
     except (zlib.error, struct.error, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"a damaged ledger: {error}") from error
 

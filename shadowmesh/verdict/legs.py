@@ -26,7 +26,7 @@ import numpy as np
 
 from shadowmesh.verdict import bins
 from shadowmesh.verdict.bins import Codes
-from shadowmesh.verdict.facts import Floats, Ints, LegColumns, Mask, State
+from shadowmesh.verdict.facts import Floats, Ints, LegColumns, Mask, State, States
 
 STATES: Final = len(State)
 # Looking up a member of an enumeration takes as long as comparing a thousand legs with it.
@@ -37,8 +37,21 @@ _STOPPED = int(State.STOPPED)
 _FEWEST_ERRORS: Final = np.array([0, 1, 1, 0, 0, 0, 0])
 _MOST_ERRORS: Final = np.array([0, 1, 1, 0, 1, 1, 0])
 
-_KNOWN: Final = np.array([True, True, True, True, False, False, False])
+_KNOWN: Final[Mask] = np.array([True, True, True, True, False, False, False])
 _ENDED_EARLY: Final = np.array([False, False, True, True, False, False, False])
+_CODE_WITHOUT: Final = np.where(np.arange(STATES) == _FAILED, bins.FAILED, bins.LOST)
+
+# The same of both legs at once.
+_LIVE, _SHADOW = np.divmod(np.arange(STATES**2), STATES)
+_BOTH_KNOWN: Final[Mask] = _KNOWN[_LIVE] & _KNOWN[_SHADOW]
+_MOST_MORE: Final = _MOST_ERRORS[_SHADOW] - _FEWEST_ERRORS[_LIVE]
+_FEWEST_MORE: Final = _FEWEST_ERRORS[_SHADOW] - _MOST_ERRORS[_LIVE]
+
+
+def seen(state: States) -> Mask:
+    """Return of which legs it is known how they ended."""
+    known: Mask = _KNOWN[state]
+    return known
 
 
 def more_errors(states: Ints) -> tuple[Ints, Ints]:
@@ -48,14 +61,12 @@ def more_errors(states: Ints) -> tuple[Ints, Ints]:
     Args:
         states: ``live * STATES + shadow``.
     """
-    live, shadow = np.divmod(states, STATES)
-    return _MOST_ERRORS[shadow] - _FEWEST_ERRORS[live], _FEWEST_ERRORS[shadow] - _MOST_ERRORS[live]
+    return _MOST_MORE[states], _FEWEST_MORE[states]
 
 
 def compared(states: Ints) -> Mask:
     """Return whether it is known of both legs how they ended."""
-    live, shadow = np.divmod(states, STATES)
-    known: Mask = _KNOWN[live] & _KNOWN[shadow]
+    known: Mask = _BOTH_KNOWN[states]
     return known
 
 
@@ -78,22 +89,26 @@ def latency_codes(live: LegColumns, shadow: LegColumns, measure: str) -> tuple[M
     live_seconds, shadow_seconds = getattr(live, measure), getattr(shadow, measure)
     asked = live.state != _STOPPED
     if measure != "duration":
-        figure = ~np.isnan(live_seconds)
-        asked &= figure | (live.state != _OK)
-        asked &= figure | (shadow.state != _OK) | ~np.isnan(shadow_seconds)
+        unknown = np.isnan(live_seconds)
+        if unknown.any():
+            asked &= ~unknown | (live.state != _OK)
+            asked &= ~unknown | (shadow.state != _OK) | ~np.isnan(shadow_seconds)
+    live_state, shadow_state = live.state, shadow.state
     if not asked.all():
-        live, shadow = live.where(asked), shadow.where(asked)
+        live_state, shadow_state = live_state[asked], shadow_state[asked]
         live_seconds, shadow_seconds = live_seconds[asked], shadow_seconds[asked]
-    live_codes = _codes(live, live_seconds)
-    live_codes[live.state == _TIMED_OUT] = bins.LOST
-    return asked, live_codes, _codes(shadow, shadow_seconds)
+    live_codes = _codes(live_state, live_seconds)
+    live_codes[live_state == _TIMED_OUT] = bins.LOST
+    return asked, live_codes, _codes(shadow_state, shadow_seconds)
 
 
-def _codes(leg: LegColumns, seconds: Floats) -> Codes:
-    unknown = np.isnan(seconds)
-    codes = bins.bins_of(np.where(unknown, 1.0, seconds))
-    early = _ENDED_EARLY[leg.state]
-    codes[early] = bins.at_least(codes[early])
-    codes[unknown | ~(early | (leg.state == _OK))] = bins.LOST
-    codes[leg.state == _FAILED] = bins.FAILED
+def _codes(state: States, seconds: Floats) -> Codes:
+    codes = bins.bins_of(seconds)
+    codes[np.isnan(seconds)] = bins.LOST
+    # Mostly they are few.
+    odd = (state != _OK).nonzero()[0]
+    if len(odd):
+        how, known = state[odd], codes[odd]
+        early = _ENDED_EARLY[how] & (known != bins.LOST)
+        codes[odd] = np.where(early, bins.at_least(known), _CODE_WITHOUT[how])
     return codes

@@ -1,4 +1,4 @@
-"""Sums and sums of squares of both legs' tokens and costs: whole numbers, so that ledgers merge in any order."""
+"""Sums of both legs' tokens and costs: whole numbers, so that ledgers merge in any order."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from shadowmesh.verdict.facts import Floats, Ints
 _MOST: Final = 1 << 40
 _HALF: Final = 20
 _PIECE: Final = 1 << 18
+_WORD: Final = 1 << 63
 
 
 @dataclass(slots=True)
@@ -22,30 +23,29 @@ class Moments:
 
     Args:
         unknown: pairs with a figure missing on one side or on both.
-        squares: sums of squares; ``squares_change`` is that of shadow - live.
+        squares: the sum of the squares of shadow - live.
     """
 
     pairs: int = 0
     unknown: int = 0
     live: int = 0
     shadow: int = 0
-    squares_live: int = 0
-    squares_shadow: int = 0
-    squares_change: int = 0
+    squares: int = 0
 
     def add(self, live: Floats, shadow: Floats, *, scale: float = 1.0) -> None:
         """Add a batch; NaN, negative and infinite figures are unknown, those above 2^40 units are cut there."""
-        known = np.isfinite(live) & np.isfinite(shadow) & (live >= 0) & (shadow >= 0)
-        self.unknown += len(live) - int(known.sum())
-        lives, shadows = _units(live[known], scale), _units(shadow[known], scale)
+        # NaN of either leg is neither.
+        known = (np.minimum(live, shadow) >= 0) & (np.maximum(live, shadow) < np.inf)
+        if not known.all():
+            self.unknown += len(known) - int(known.sum())
+            live, shadow = live[known], shadow[known]
+        lives, shadows = _units(live, scale), _units(shadow, scale)
         for start in range(0, len(lives), _PIECE):
             one, other = lives[start : start + _PIECE], shadows[start : start + _PIECE]
             self.pairs += len(one)
             self.live += int(one.sum())
             self.shadow += int(other.sum())
-            self.squares_live += _squares(one)
-            self.squares_shadow += _squares(other)
-            self.squares_change += _squares(np.abs(other - one))
+            self.squares += _squares(np.abs(other - one))
 
     def merge(self, other: Moments) -> None:
         """Add another's."""
@@ -66,7 +66,7 @@ class Moments:
         """The standard deviation of shadow - live, in units; 0 below two pairs."""
         if self.pairs < 2:
             return 0.0
-        spread = self.squares_change - (self.shadow - self.live) ** 2 / self.pairs
+        spread = self.squares - (self.shadow - self.live) ** 2 / self.pairs
         return sqrt(max(0.0, spread / (self.pairs - 1)))
 
 
@@ -75,6 +75,8 @@ def _units(figures: Floats, scale: float) -> Ints:
 
 
 def _squares(values: Ints) -> int:
-    """Return the exact sum of squares: in halves of 20 bits, since 80 bits do not fit a machine word."""
+    """Return the exact sum of squares, in halves of 20 bits where it may not fit a machine word."""
+    if int(values.max()) ** 2 * len(values) < _WORD:
+        return int(values @ values)
     high, low = values >> _HALF, values & ((1 << _HALF) - 1)
     return (int((high * high).sum()) << 2 * _HALF) + (int((high * low).sum()) << (_HALF + 1)) + int((low * low).sum())

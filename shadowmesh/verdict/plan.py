@@ -17,12 +17,15 @@ class Plan:
     Args:
         config_digest: of the whole experiment; evidence that was gathered under another one is not about this file.
         candidates: the digest of each candidate target, by its name; no control targets.
+        captured: the guards of captured texts, where any are captured and sent: where none came, similarity is open and
+            not off, and the alpha of NO_GO is divided among all of them from the beginning.
     """
 
     experiment: str
     criteria: CriteriaSettings
     config_digest: str
     candidates: Mapping[str, str]
+    captured: frozenset[str] = frozenset()
 
     def evidence_keys(self) -> list[EvidenceKey]:
         """Return what evidence about the candidates is kept under."""

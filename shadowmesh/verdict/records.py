@@ -48,6 +48,8 @@ class Reason(StrEnum):
     """Shown with its margin, and the point estimate is on the wrong side of the literal limit."""
     TOO_MUCH_SHED = "too_much_shed"
     """Exchanges that were held back, cut or lost could have turned the answer."""
+    TOO_MANY_STOPPED = "too_many_stopped"
+    """The clients of too many exchanges left, of whose latency nothing is known."""
     TOO_MANY_FAILED = "too_many_failed"
     """Legs that failed could have been slow, and are so many that latency cannot pass."""
     DEADLINE_SHORT = "deadline_short"

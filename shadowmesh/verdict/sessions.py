@@ -66,8 +66,9 @@ def of_sums(pairs: Floats, sums: Floats, variance: float, of_all: int) -> float:
 
 
 def warnings(ledger: Ledger) -> list[str]:
-    """Return, as a sentence, that exchanges are of so few sessions that nobody knows how those vary."""
-    buckets, _ = ledger.tally(SESSIONS + "pairs").items()
-    if not 0 < len(buckets) < FEWEST:
+    """Return, as a sentence, that most exchanges are of so few sessions that nobody knows how those vary."""
+    buckets, pairs = ledger.tally(SESSIONS + "pairs").items()
+    if not 0 < len(buckets) < FEWEST or pairs.sum() < _MOSTLY * ledger.tally(BLOCKS + "pairs").total():
         return []
-    return [f"the exchanges are of {len(buckets)} sessions or a few more: what one of them does may decide the answer"]
+    sessions = "1 session" if len(buckets) == 1 else f"{len(buckets)} sessions"
+    return [f"the exchanges are of {sessions} or a few more: what one of them does may decide the answer"]

@@ -128,6 +128,8 @@ class CoverageSettings(Settings):
             within minutes, of a candidate that is worse at any time; they take one outage for the rule.
         shed: the greatest share of exchanges held back or cut for reasons that may have to do with them.
         shed_warning: from which share a warning is given.
+        stopped: the greatest share of compared exchanges whose client left before the answer was whole. They say
+            nothing of latency, and who leaves may have asked what the candidate is slow at.
     """
 
     enabled: _Switch = True
@@ -136,6 +138,7 @@ class CoverageSettings(Settings):
     min_blocks_against: _Count = 20
     shed: _Share = 0.05
     shed_warning: _Share = 0.01
+    stopped: _Share = 0.05
 
 
 class GuardSettings(Settings):

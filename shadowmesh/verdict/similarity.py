@@ -86,11 +86,16 @@ def similarity(ledgers: Sequence[Ledger], whole: Ledger, levels: Levels, *, text
     Ask whether outputs are similar enough; ``vs_floor`` counts exchanges that live, shadow and control answered.
 
     Args:
-        ledgers: whose pairs are asked together; ``whole`` is the same merged, for sums over time.
+        ledgers: whose pairs are asked together; ``whole`` is the same merged, for sums over time. Where no text of
+            theirs was compared, all of them are missing.
         texts: what was read of the ledgers already.
     """
-    settings, seen = texts.settings, texts.of(ledgers)
+    settings = texts.settings
     question = Question(name="similarity", gate=Gate.CRITERION, mode=settings.mode, limit=settings.limit)
+    if not whole.tally("similarity").total():
+        answered = int(whole.tally("states").dense(legs.STATES**2)[0])
+        return replace(question, limit=None, obstacle=Reason.TEXT_MISSING if answered else None)
+    seen = texts.of(ledgers)
     if settings.mode == "absolute":
         return _absolute(question, seen, whole, settings, levels)
     if not seen.floors.any():

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from shadowmesh.verdict import means, sessions
+from shadowmesh.verdict.caveats import caveats
 from shadowmesh.verdict.cells import Joints
 from shadowmesh.verdict.coverage import (
     Coverage,
@@ -20,7 +21,6 @@ from shadowmesh.verdict.coverage import (
     covered,
     pace,
     sample_ratio,
-    shed_by_length,
 )
 from shadowmesh.verdict.deciding import Levels, Question, decided, off
 from shadowmesh.verdict.latency import latency, ratio_interval
@@ -30,7 +30,6 @@ from shadowmesh.verdict.settings import CriteriaSettings, LatencySettings
 from shadowmesh.verdict.similarity import Texts, similarity
 
 _UNBIASED = (0.95, 1.05)
-_WORTH_SAYING = 0.01
 _STRATA = 8
 # After a thousand attempts: what is left can still be divided.
 _LEAST_ALPHA = 1e-290
@@ -46,6 +45,7 @@ def judge(
     now_ns: int,
     wins: Sequence[int] | None = None,
     sampling: SampleRatio | None = None,
+    captured: frozenset[str] = frozenset(),
 ) -> Verdict:
     """
     Return the verdict about one target.
@@ -57,10 +57,13 @@ def judge(
         now_ns: wall clock, for the present pace.
         wins: how often a judge preferred the candidate, saw no difference, and preferred live.
         sampling: what the funnel says of the sampling.
+        captured: the guards of texts that are captured by configuration, so that having none of them is no reason not
+            to ask.
     """
     whole = _merged(ledgers.values())
     found, alpha = covered(whole), max(criteria.alpha * 2.0**-attempt, _LEAST_ALPHA)
-    asking = _Asking(criteria, list(control.values()) if control else [], alpha, pace(whole, now_ns), wins)
+    controls = list(control.values()) if control else []
+    asking = _Asking(criteria, controls, alpha, pace(whole, now_ns), wins, captured=captured)
     findings = [*asking.of_all(list(ledgers.values()), whole), *asking.of_strata(ledgers)]
     if criteria.coverage.enabled:
         findings.append(coverage(found, criteria.coverage, asking.pace))
@@ -85,8 +88,7 @@ def judge(
         findings=tuple(findings),
         warnings=(
             *asking.warnings,
-            *_warnings(found, criteria),
-            *_biases(whole, alpha),
+            *caveats(whole, found, criteria, alpha),
             *sessions.warnings(whole),
         ),
         criteria_digest=criteria.digest,
@@ -128,6 +130,8 @@ class _Asking:
         alpha: float,
         pairs_per_second: float,
         wins: Sequence[int] | None,
+        *,
+        captured: frozenset[str],
     ) -> None:
         self.pace = pairs_per_second
         self.warnings: list[str] = []
@@ -135,6 +139,7 @@ class _Asking:
         self._control = control
         self._alpha = alpha
         self._wins = wins
+        self._captured = captured
         self._biased: set[LatencySettings] = set()
         self._joints = Joints()
         self._texts = Texts(criteria.similarity)
@@ -156,7 +161,8 @@ class _Asking:
         found: list[Finding] = []
         asked = sorted(ledgers.items(), key=lambda one: (-one[1].pairs, one[0]))[:_STRATA]
         for stratum, ledger in sorted(asked):
-            levels = replace(self._levels(self._parts(ledger) * len(asked)), only_failing=True)
+            # By the most that may be asked, not by those there are by now, for the same reason as in `_parts`.
+            levels = replace(self._levels(self._parts(ledger) * _STRATA), only_failing=True)
             for question in self._questions([ledger], ledger, levels, alone=True):
                 finding = decided(replace(question, stratum=stratum), levels)
                 if finding.result is Result.FAIL:
@@ -173,7 +179,7 @@ class _Asking:
         ]
         if criteria.errors.enabled:
             questions.append(means.errors(whole, criteria.errors, levels))
-        if criteria.similarity.enabled and whole.tally("similarity").total():
+        if self._asks_similarity(whole):
             questions.append(similarity(ledgers, whole, levels, texts=self._texts))
         if criteria.judge.enabled and not alone:
             questions.append(means.wins(self._wins or (0, 0, 0), criteria.judge, levels, means.minutes(whole)))
@@ -182,13 +188,22 @@ class _Asking:
             questions += [means.text_guard(whole, name, criteria.guards, levels) for name in names]
         return questions
 
+    def _asks_similarity(self, whole: Ledger) -> bool:
+        """Whether it is asked: where texts are captured, also before the first has come."""
+        return self._criteria.similarity.enabled and (bool(self._captured) or whole.tally("similarity").total() > 0)
+
     def _parts(self, whole: Ledger) -> int:
-        """Return among how many questions the alpha of NO_GO is divided."""
+        """
+        Return among how many questions the alpha of NO_GO is divided.
+
+        Guards that have had nothing to look at yet count from the beginning where it is known that they will be asked:
+        parts that become smaller as more are asked would add up to more than alpha.
+        """
         criteria = self._criteria
         asked = len(criteria.latency) + criteria.errors.enabled + criteria.judge.enabled
-        asked += criteria.similarity.enabled and whole.tally("similarity").total() > 0
+        asked += self._asks_similarity(whole)
         if criteria.guards.enabled:
-            asked += sum(name not in criteria.guards.off for name in whole.guards())
+            asked += len(self._captured.union(whole.guards()).difference(criteria.guards.off))
         return max(1, asked)
 
     def _levels(self, parts: int) -> Levels:
@@ -208,7 +223,7 @@ class _Asking:
             findings.append(_switched_off("errors"))
         if not criteria.similarity.enabled:
             findings.append(_switched_off("similarity"))
-        elif not whole.tally("similarity").total():
+        elif not self._asks_similarity(whole):
             detail = "no text was captured of both legs"
             findings.append(off("similarity", Gate.CRITERION, Reason.NO_CONTENT, detail, mode=criteria.similarity.mode))
         if not criteria.judge.enabled:
@@ -270,29 +285,3 @@ def _longest(findings: Sequence[Finding]) -> tuple[int | None, float | None]:
         max((each for each in pairs if each is not None), default=None) if None not in pairs else None,
         max((each for each in seconds if each is not None), default=None) if None not in seconds else None,
     )
-
-
-def _biases(whole: Ledger, alpha: float) -> list[str]:
-    long = shed_by_length(whole, alpha)
-    if long is None:
-        return []
-    return [f"what was held back or cut has to do with length: {long:.0%} of it had longer answers than half of all"]
-
-
-def _warnings(found: Coverage, criteria: CriteriaSettings) -> list[str]:
-    warnings = []
-    if found.shed > criteria.coverage.shed_warning:
-        warnings.append(f"{found.shed:.1%} of the exchanges were held back or cut, for reasons that may matter")
-    if found.lost > criteria.coverage.shed_warning:
-        warnings.append(f"of {found.lost:.1%} of the exchanges one leg was never seen")
-    if found.skipped > _WORTH_SAYING:
-        warnings.append(
-            f"{found.skipped:.1%} of the sampled exchanges went to no shadow, by policy (limits, budgets, effects): "
-            "the answer is about the others"
-        )
-    if found.stopped > _WORTH_SAYING:
-        warnings.append(
-            f"of {found.stopped:.1%} of the exchanges the client left: latency is that of calls whose clients stayed, "
-            "of which live had the quicker ones if it was slowness that made them leave"
-        )
-    return warnings

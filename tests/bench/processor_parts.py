@@ -22,11 +22,12 @@ from shadowmesh.compare.comparison import compare
 from shadowmesh.model import Pair
 from shadowmesh.names import CostSource
 from shadowmesh.pricing import PriceSettings, Pricing, TokenPrices
+from shadowmesh.processor.decoded import Decoded
 from shadowmesh.processor.intake import Signal
 from shadowmesh.processor.journal_format import Kind
 from shadowmesh.processor.journal_segments import Entry, Segments
 from shadowmesh.processor.pairing import Pairing
-from shadowmesh.processor.pipeline import Decoded, Pipeline
+from shadowmesh.processor.pipeline import Pipeline
 from shadowmesh.processor.settings import ProcessorSettings
 from shadowmesh.store.records import Added, Content, PairRecord
 from shadowmesh.store.settings import StoreSettings

@@ -12,6 +12,7 @@ from bench.proxy_plan import EXTRACTION
 from bench.series import middle
 
 from shadowmesh.catalog.builtin import method_map
+from shadowmesh.protocols.messages import Answer, Requests
 from shadowmesh.protocols.reading import read_fields, read_output, read_request
 
 _LEGS = 2
@@ -31,16 +32,17 @@ def extraction(settings: Settings) -> dict[str, object]:
     """
     found = method_map(payload.UNARY.full_name)
     requests, answers = [payload.request()], [payload.reply()]
-    if found is None or read_fields(found, read_request(found, requests), answers).output_tokens is None:
+    if read_fields(read_request(Requests(found, requests)), Answer(found, answers)).output_tokens is None:
         raise RuntimeError("the fields of the reference API cannot be read")
     figures = []
     for _ in range(_TIMES):
         began = time.thread_time_ns()
         for _ in range(_PAIRS_AT_ONCE):
-            asked = read_request(found, requests)
+            asked = read_request(Requests(found, requests))
             for _ in range(_LEGS):
-                read_fields(found, asked, answers)
-                read_output(found, answers)
+                answer = Answer(found, answers)
+                read_fields(asked, answer)
+                read_output(answer)
         figures.append((time.thread_time_ns() - began) / _PAIRS_AT_ONCE / 1e3)
     row: dict[str, object] = {"mode": EXTRACTION, "shape": "unary", "pairs": _PAIRS_AT_ONCE * _TIMES}
     put(row, "cpu_us_per_pair", middle(sorted(figures)[:_QUICKEST], np.random.default_rng(settings.seed)))

@@ -20,7 +20,8 @@ from bench.wire import Connection
 from shadowmesh.catalog.builtin import method_map
 from shadowmesh.config import Config, load
 from shadowmesh.mirror.gate import gate_of
-from shadowmesh.policy.live_gate import Counted, FunnelKey, LiveGate
+from shadowmesh.policy.funnel import Counted, FunnelKey
+from shadowmesh.policy.live_gate import LiveGate
 
 # What is no policy, and what has a sensible default or is for another kind of target.
 _OTHERS = {

@@ -15,6 +15,7 @@ from support.folded import KEY, at, fold, pair, total
 from support.legs import T0, live
 from support.postgresql import Server
 from support.stored_pairs import ended
+from support.stored_texts import compared, said, said_by
 from support.stores import OpenStore
 
 from shadowmesh.errors import LedgerError, StoreError
@@ -348,3 +349,34 @@ def test_the_ledgers_of_all_processors_are_one_ledger_of_all_rows(
     for store in (*stores, alone):
         store.close()
     assert (summed == once, folded == once, rebuilt == once) == (True, True, True)
+
+
+def test_a_control_of_before_that_is_a_candidate_now_is_judged(store: Store) -> None:
+    now = replace(KEY, config_digest="c2")
+    store.add([pair("a", target_kind="control"), pair("b", dispatched=10, key=now)], now_ns=T0)
+    store.heartbeat(now_ns=NOW, watermark_ns=None)
+    assert book_of(store).latest(None, None) == [now]
+    store.add([pair("c", dispatched=20, key=replace(KEY, config_digest="c3"), target_kind="control")], now_ns=T0)
+    assert book_of(store).latest(None, None) == []
+
+
+def test_texts_that_never_came_are_counted_whatever_is_folded_with_them(store: Store, url: str) -> None:
+    both = ("candidate", "control")
+    of_control = replace(KEY, target="control")
+    for number in range(6):
+        name = f"p{number}"
+        legs = (
+            pair(name, dispatched=number, targets=both),
+            pair(name, dispatched=number, key=of_control, targets=both, target_kind="control"),
+        )
+        store.add(legs, now_ns=T0)
+    store.add_content([*said_by("p0", "one", "two"), said("p0", "one", target="control")], now_ns=T0)
+    assert compared(url) == ["p0", "p0"]
+    for number in range(6):
+        fold(store, at(number + 0.5))
+    one_by_one = evidence(store)
+    store.folding.restart()
+    assert fold(store) == 12
+    assert evidence(store) == one_by_one
+    (ledger,) = book_of(store).ledgers(KEY).values()
+    assert ledger.tally("texts").dense(2).tolist() == [1, 5]

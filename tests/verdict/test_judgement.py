@@ -192,3 +192,21 @@ def test_how_calls_were_drawn_is_asked_of_the_evidence_that_is_judged() -> None:
     (verdict,) = judged(book, now_ns=1).verdicts
     (finding,) = (one for one in verdict.findings if one.name == "sample_ratio")
     assert (finding.reason, finding.result) == (Reason.SAMPLE_RATIO, Result.NOT_YET)
+
+
+def test_evidence_of_another_version_of_the_target_is_not_yet_and_names_both() -> None:
+    other = key("a", target_digest="f" * 12)
+    (found,) = judged(Book(other), [plan("a")], now_ns=1).verdicts
+    assert (found.answer, found.key) == (Answer.NOT_YET, other)
+    assert found.findings[0].reason is Reason.OTHER_CONFIG
+    said = f"the evidence is of version {'f' * 12} of the target, asked for is {'a' * 12}"
+    assert found.reason == f"other_config: {said}"
+    (unsaid,) = judged(Book(key("a", target_digest="")), [plan("a")], now_ns=1).verdicts
+    assert "other_config" not in unsaid.reason, "of shadows that never came no version is known"
+
+
+def test_where_texts_are_captured_their_absence_is_asked_about() -> None:
+    for captured, result in ((frozenset({"numbers"}), Result.NOT_YET), (frozenset[str](), Result.OFF)):
+        (found,) = judged(Book(key()), [replace(plan(), captured=captured)], now_ns=1).verdicts
+        (similarity,) = (one for one in found.findings if one.name == "similarity")
+        assert similarity.result is result

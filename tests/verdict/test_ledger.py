@@ -117,9 +117,23 @@ def test_amounts_tell_the_mean_change_and_its_spread() -> None:
     assert moments.deviation == pytest.approx(expected.std(ddof=1))
 
 
+def test_a_ledger_of_the_version_before_is_read() -> None:
+    ledger = ledger_of(drawn(100))
+    plain = zlib.decompress(ledger.to_bytes()[len(MARK) :])
+    (length,) = struct.unpack_from("<I", plain)
+    header, arrays = json.loads(plain[4 : 4 + length]), plain[4 + length :]
+    for numbers in header["moments"].values():
+        numbers[4:4] = [7, 8]
+    text = json.dumps(header).encode()
+    data = b"SML\x02" + zlib.compress(struct.pack("<I", len(text)) + text + arrays)
+    assert Ledger.from_bytes(data).to_bytes() == ledger.to_bytes()
+    with pytest.raises(ValueError, match="ledger"):
+        Ledger.from_bytes(MARK + data[len(MARK) :])
+
+
 @given(st.binary(max_size=200))
 def test_bytes_that_are_no_ledger_are_refused(data: bytes) -> None:
-    for tried in (data, MARK + data, MARK + zlib.compress(data)):
+    for tried in (data, MARK + data, *(mark + zlib.compress(data) for mark in (MARK, b"SML\x02"))):
         with pytest.raises(ValueError, match=r"."):
             Ledger.from_bytes(tried)
 

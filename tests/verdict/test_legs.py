@@ -112,8 +112,16 @@ def test_errors_exceed_by_at_most_and_at_least(live: State, shadow: State, most:
     assert [int(each[0]) for each in found] == [most, fewest]
 
 
-def test_durations_beyond_the_bins_are_in_the_bins_at_the_ends() -> None:
-    assert bins.bins_of(np.array([0.0, -1.0, 1e-9, 1e9, np.inf])).tolist() == [0, 0, 0, bins.BINS - 1, bins.BINS - 1]
+def test_durations_beyond_the_bins_and_none_at_all_are_in_the_bins_at_the_ends() -> None:
+    last = bins.BINS - 1
+    found = bins.bins_of(np.array([0.0, -1.0, -np.inf, NAN, 1e-9, 1e9, np.inf]))
+    assert found.tolist() == [0, 0, 0, 0, 0, last, last]
+
+
+def test_every_bin_begins_at_the_edge_of_its_place() -> None:
+    edges = np.array([bins.seconds_at(place) for place in range(1, bins.TOP)])
+    assert bins.bins_of(edges * (1 + 1e-9)).tolist() == list(range(bins.BINS))
+    assert bins.bins_of(edges * (1 - 1e-9)).tolist() == [0, *range(bins.BINS - 1)]
 
 
 def test_a_coarse_place_is_a_factor_of_a_fifth_wide() -> None:

@@ -27,7 +27,9 @@ def looked_at(rates: np.ndarray[tuple[int], np.dtype[np.float64]], seed: int, *,
 
 
 @pytest.mark.parametrize(
-    ("before", "after"), [(0.5, 0.5), (0.01, 0.01), (0.5, 0.05), (0.01, 0.9)], ids=lambda rate: f"{rate:g}"
+    ("before", "after"),
+    [(0.5, 0.5), (0.01, 0.01), (0.5, 0.05), (0.01, 0.9), (0.001, 0.001), (0.99, 0.99)],
+    ids=lambda rate: f"{rate:g}",
 )
 def test_honest_sampling_is_hardly_ever_found_wrong_though_its_rate_changes(before: float, after: float) -> None:
     rates = np.where(np.arange(CALLS) < CALLS // 2, before, after)
@@ -43,7 +45,22 @@ def test_a_sampler_that_takes_too_few_is_found(rate: float, taken: float, calls:
 
 def test_one_that_takes_too_many_is_found_as_well() -> None:
     finding = sample_ratio(SampleRatio(eligible=1000, sampled=200, expected=100.0), ALPHA)
-    assert (finding.result, finding.detail) == (Result.NOT_YET, "20.00% sampled instead of 10.00%")
+    assert (finding.result, finding.detail) == (Result.NOT_YET, "20% sampled instead of 10%")
+
+
+def test_small_rates_are_told_apart() -> None:
+    finding = sample_ratio(SampleRatio(eligible=10**8, sampled=14_000, expected=12_000.0), ALPHA)
+    assert finding.detail == "0.014% sampled instead of 0.012%"
+
+
+@pytest.mark.parametrize("rate", [0.0001, 0.001, 0.01, 0.5, 0.99, 0.999])
+@pytest.mark.parametrize("change", [-0.2, 0.2])
+def test_a_fifth_too_many_or_too_few_is_found_at_any_rate(rate: float, change: float) -> None:
+    # Of what is rarer: of calls that were sampled, or of those that were not.
+    calls = round(2000 / min(rate, 1 - rate))
+    sampled = calls * rate + change * calls * min(rate, 1 - rate)
+    finding = sample_ratio(SampleRatio(eligible=calls, sampled=round(sampled), expected=calls * rate), ALPHA)
+    assert finding.reason is Reason.SAMPLE_RATIO
 
 
 def test_sums_of_unlike_rates_are_held_against_their_mean() -> None:

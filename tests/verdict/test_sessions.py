@@ -78,6 +78,9 @@ def test_few_sessions_are_said_and_not_reckoned_with() -> None:
     (warning,) = said
     assert f"of {len(set(columns.session.tolist()))} sessions" in warning
     assert found(judged(columns), "errors").variance_factor < 1.5
+    (one,) = judged(replace(columns, session=np.zeros(PAIRS, np.int64))).warnings
+    assert "of 1 session or" in one
+    assert not judged(of_sessions(drawn(PAIRS), 9, known=0.01)).warnings, "of the others nobody knows"
     assert not any("sessions" in one for one in judged(drawn(PAIRS)).warnings)
     assert not any("sessions" in one for one in judged(of_sessions(drawn(PAIRS), 500)).warnings)
 

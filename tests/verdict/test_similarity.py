@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.columns import drawn, ledger_of
+from support.columns import START_NS, drawn, ledger_of
 
 from shadowmesh.evidence import MeanEvidence
 from shadowmesh.verdict import grid
 from shadowmesh.verdict.deciding import Levels, Question
 from shadowmesh.verdict.facts import PairColumns
-from shadowmesh.verdict.ledger import Ledger
-from shadowmesh.verdict.settings import SimilaritySettings
+from shadowmesh.verdict.ledger import MINUTE_NS, Ledger
+from shadowmesh.verdict.records import Answer, EvidenceKey, Reason, Result, Verdict
+from shadowmesh.verdict.settings import CriteriaSettings, SimilaritySettings
 from shadowmesh.verdict.similarity import Texts, similarity
+from shadowmesh.verdict.verdict import judge
 
 LEVELS = Levels(passing=0.05, failing=0.05, min_blocks=0, min_blocks_against=20, pace=1.0)
 STEPS = grid.STEPS
@@ -139,3 +141,21 @@ def test_the_mean_of_outputs_varies_between_minutes_as_they_do() -> None:
     uneven = asked([ledger_of(columns)], SimilaritySettings())
     assert even.factor < 2
     assert uneven.factor > 10
+
+
+@pytest.mark.parametrize("mode", ["vs_floor", "absolute"])
+def test_where_texts_are_captured_and_none_came_it_stays_open(mode: str) -> None:
+    criteria = CriteriaSettings(similarity=SimilaritySettings.model_validate({"mode": mode}))
+    ledgers = {"/s/Generate": ledger_of(drawn(12_000, control_ratio=1.0))}
+    key = EvidenceKey(experiment="summaries", target="candidate", target_digest="aaa", config_digest="bbb")
+
+    def judged(*, captured: bool, of: dict[str, Ledger]) -> Verdict:
+        guards = frozenset({"numbers"} if captured else ())
+        return judge(key, of, criteria, now_ns=START_NS + 121 * MINUTE_NS, captured=guards)
+
+    assert judged(captured=False, of=ledgers).answer is Answer.GO
+    verdict = judged(captured=True, of=ledgers)
+    (open_one,) = (one for one in verdict.findings if one.result is Result.NOT_YET)
+    assert (verdict.answer, open_one.name, open_one.reason) == (Answer.NOT_YET, "similarity", Reason.TEXT_MISSING)
+    (none,) = (one for one in judged(captured=True, of={}).findings if one.name == "similarity")
+    assert none.reason is Reason.NO_EVIDENCE

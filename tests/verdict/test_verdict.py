@@ -192,6 +192,23 @@ def test_a_control_that_shows_no_bias_changes_nothing() -> None:
     assert found(verdict, "latency.duration.p95").mode == ""
 
 
+def test_clients_that_leave_are_said_and_from_a_share_on_nothing_is_decided_by_the_others() -> None:
+    few = judged(with_states(drawn(12_000), "live", State.STOPPED, 0.03))
+    assert few.answer is Answer.GO
+    assert "the client left" in few.warnings[0]
+    many = judged(with_states(drawn(12_000), "live", State.STOPPED, 0.08))
+    assert (many.answer, found(many, "coverage").reason) == (Answer.NOT_YET, Reason.TOO_MANY_STOPPED)
+    known = CriteriaSettings(coverage=CoverageSettings(stopped=0.1))
+    assert judged(with_states(drawn(12_000), "live", State.STOPPED, 0.08), known).answer is Answer.GO
+
+
+def test_the_part_of_alpha_does_not_become_smaller_when_more_is_asked() -> None:
+    before = judged(drawn(500), captured=frozenset({"numbers", "refusal"}))
+    after = judged(drawn(500, similarity=0.7, floor=0.7), captured=frozenset({"numbers", "refusal"}))
+    expected = pytest.approx(log_threshold(0.05 / 5))
+    assert found(before, "errors").threshold_against == found(after, "errors").threshold_against == expected
+
+
 def test_every_attempt_halves_alpha() -> None:
     first, third = judged(drawn(3000)), judged(drawn(3000), attempt=2)
     assert (first.alpha, third.alpha) == (0.05, 0.0125)

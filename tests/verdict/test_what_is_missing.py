@@ -86,7 +86,7 @@ def test_clients_that_leave_keep_no_verdict_open_and_are_said(ratio: float, answ
     columns = drawn(PAIRS, ratio=ratio)
     # Whoever waits longest for the live answer leaves first.
     random = np.random.default_rng(3)
-    left = random.random(PAIRS) < 0.2 * (columns.live.duration / columns.live.duration.max()) ** 0.5
+    left = random.random(PAIRS) < 0.08 * (columns.live.duration / columns.live.duration.max()) ** 0.5
     shadow_first = columns.shadow.duration < columns.live.duration * 0.5
     live = replace(columns.live, state=np.where(left, State.STOPPED, columns.live.state).astype(np.uint8))
     stopped = np.where(left & ~shadow_first, State.STOPPED, columns.shadow.state).astype(np.uint8)
