@@ -8,8 +8,9 @@ The method. ``effects`` of an experiment gives a class per method pattern, the f
 method with a protocol map is ``safe``: maps are written for inference. So is a method nobody has a map for, because an
 experiment mirrors nothing that its ``methods`` do not list, gRPC says nothing about effects, and a mesh that refused
 every unknown method would mirror no model of yours. One kind is excepted: a method that only a wildcard covers and
-whose name begins with a verb of change (``LoadModel``, ``FlushCache``, ``StartDeferredCompletion``) is ``unsafe``. A
-wildcard is where such a method comes in unseen; its full name in ``methods`` or in ``effects`` says that it is meant.
+whose name begins or ends with a verb of change (``FlushCache``, ``StartDeferredCompletion``, ``RepositoryModelLoad``)
+is ``unsafe``, unless it begins with one of reading (``GetLoad``). A wildcard is where such a method comes in unseen;
+its full name in ``methods`` or in ``effects`` says that it is meant.
 
 The request. One that offers tools is unsafe whatever its method's class: what a candidate does with tools nobody knows.
 Messages of a conversation that a model has already had with tools are text, and stay safe.
@@ -30,13 +31,17 @@ from enum import StrEnum
 
 from shadowmesh.policy.routes import matches
 
-_VERBS = frozenset({"Abort", "Activate", "Add", "Append", "Apply", "Cancel", "Commit", "Create", "Deactivate", "Delete",
-                    "Deploy", "Disable", "Drop", "Enable", "Evict", "Flush", "Import", "Insert", "Install", "Kill",
-                    "Load", "Migrate", "Modify", "Patch", "Pause", "Post", "Publish", "Purge", "Put", "Register",
-                    "Reload", "Remove", "Rename", "Replace", "Reset", "Restart", "Restore", "Resume", "Revoke", "Save",
-                    "Set", "Shutdown", "Start", "Stop", "Store", "Submit", "Terminate", "Undeploy", "Unload",
-                    "Unregister", "Update", "Upload", "Upsert", "Write"})  # fmt: skip
-_FIRST_WORD = re.compile(r"[A-Z]?[a-z]+")
+_VERBS = frozenset({"Abort", "Activate", "Add", "Append", "Apply", "Cancel", "Clear", "Close", "Commit", "Continue",
+                    "Create", "Deactivate", "Delete", "Deploy", "Disable", "Drop", "Enable", "Evict", "Flush", "Import",
+                    "Insert", "Install", "Kill", "Load", "Migrate", "Modify", "Open", "Patch", "Pause", "Post",
+                    "Publish", "Purge", "Put", "Register", "Release", "Reload", "Remove", "Rename", "Replace", "Reset",
+                    "Restart", "Restore", "Resume", "Revoke", "Save", "Set", "Shutdown", "Sleep", "Start", "Stop",
+                    "Store", "Submit", "Subscribe", "Terminate", "Undeploy", "Unload", "Unregister", "Unsubscribe",
+                    "Update", "Upload", "Upsert", "Wake", "Write"})  # fmt: skip
+# Triton's TraceSetting and LogSettings change what they are asked about.
+_LAST_WORDS = _VERBS | {"Setting", "Settings"}
+_READS = frozenset({"Check", "Count", "Describe", "Fetch", "Get", "Has", "Is", "List", "Query", "Read", "Show"})
+_WORD = re.compile(r"[A-Z]?[a-z]+")
 
 
 class Effect(StrEnum):
@@ -60,9 +65,15 @@ def effect_of(method: str, classes: dict[str, Effect], covered: tuple[str, ...],
     for pattern, effect in classes.items():
         if matches(pattern, method):
             return effect
-    verb = _FIRST_WORD.match(method.rpartition("/")[2])
     unnamed = not mapped and method not in covered
-    return Effect.UNSAFE if unnamed and verb is not None and verb[0].capitalize() in _VERBS else Effect.SAFE
+    return Effect.UNSAFE if unnamed and _says_change(method.rpartition("/")[2]) else Effect.SAFE
+
+
+def _says_change(name: str) -> bool:
+    words = [word.capitalize() for word in _WORD.findall(name)]
+    if not words or words[0] in _READS:
+        return False
+    return words[0] in _VERBS or words[-1] in _LAST_WORDS
 
 
 def allowed(method: str, allow_unsafe: tuple[str, ...]) -> bool:

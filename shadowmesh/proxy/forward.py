@@ -23,6 +23,8 @@ from shadowmesh.rpc import Arity
 # Names of methods come from clients.
 _MOST_METHODS = 1024
 _MOMENT = 1.0
+_BESIDE_HEADERS = 0.1
+_BESIDE_END = 0.001
 
 _FACTORIES: dict[Arity, Callable[..., Any]] = {
     Arity.UNARY_UNARY: grpc.unary_unary_rpc_method_handler,
@@ -126,13 +128,16 @@ async def _pass_on(requests: Any, call: Any) -> None:
     async for message in requests:
         if not await send(call, message):
             return
+    # grpc shows the requests of a caller who has left as if he had ended them, and cancels us right after. A live
+    # server that saw them end would take what it has for all there is.
+    await asyncio.sleep(_BESIDE_END)
     await half_close(call)
 
 
-def _let_go(sending: asyncio.Task[None]) -> None:
-    sending.cancel()
+def _let_go(task: asyncio.Task[Any]) -> None:
+    task.cancel()
     # What it ended with is nobody's: the call has its status.
-    sending.add_done_callback(lambda task: task.cancelled() or task.exception())
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
 
 
 async def _messages(call: Any, context: Any) -> AsyncIterator[bytes]:
@@ -140,12 +145,29 @@ async def _messages(call: Any, context: Any) -> AsyncIterator[bytes]:
     try:
         if initial := outbound(await call.initial_metadata()):
             await context.send_initial_metadata(initial)
-        while (message := await call.read()) is not grpc.aio.EOF:
+            message = await call.read()
+        else:
+            message = await _first(call, context)
+        while message is not grpc.aio.EOF:
             yield message
+            message = await call.read()
     except grpc.aio.AioRpcError as error:
         await _end(context, error.code(), error.details(), error.trailing_metadata())
     else:
         await _end(context, await call.code(), await call.details(), await call.trailing_metadata())
+
+
+async def _first(call: Any, context: Any) -> Any:
+    """Return the first message, and send headers on that say nothing where it does not come with them."""
+    reading = asyncio.create_task(call.read())
+    try:
+        await asyncio.wait((reading,), timeout=_BESIDE_HEADERS)
+        # A refusal looks as if it had such headers, and has none; but then its status is here.
+        if not reading.done() and not call.done():
+            await context.send_initial_metadata(())
+        return await reading
+    finally:
+        _let_go(reading)
 
 
 async def _answered(call: Any, context: Any) -> None:

@@ -28,18 +28,25 @@ COMPRESSIONS = {
 _OPTIONS: tuple[tuple[str, int | str], ...] = (
     # What a server answers is for its client to retry, and for nobody in between.
     ("grpc.enable_retries", 0),
+    # By default up to two minutes, in which every caller is refused by us whose server is long back.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 1000),
 )
 _ROUND_ROBIN = '{"loadBalancingConfig":[{"round_robin":{}}]}'
 _INNER, _SEND = "_cython_call", "send_serialized_message"
 # Names of methods come from clients.
 _MOST_METHODS = 1024
+# As much as any gRPC server takes by default, which is Go's: how much is too much is for client and live server to say.
+_MOST_METADATA = 1 << 24
 
 
 def sizes(window: int) -> tuple[tuple[str, int], ...]:
-    """Return what holds on both sides: messages of any size, and ``window`` bytes of a stream that nobody reads."""
+    """Return what holds on both sides: messages and metadata of any size, ``window`` bytes of a stream nobody reads."""
     return (
         ("grpc.max_send_message_length", -1),
         ("grpc.max_receive_message_length", -1),
+        ("grpc.max_metadata_size", _MOST_METADATA),
+        ("grpc.absolute_max_metadata_size", _MOST_METADATA),
         # gRPC lets every stream's window grow to 16 MiB and more, and what a slow reader leaves would pile up here.
         ("grpc.http2.bdp_probe", 0),
         ("grpc.http2.lookahead_bytes", window),

@@ -14,13 +14,18 @@ ANY = ("*",)
 
 
 @pytest.mark.parametrize(
-    "method", ["/acme.Model/Predict", "/acme.Model/Settle", "/acme.Model/generate_text", "/a.B/_x"]
-)
+    "method",
+    ["/acme.Model/Predict", "/acme.Model/Settle", "/acme.Model/generate_text", "/a.B/_x", "/a.B/GetLoad",
+     "/acme.Model/GetLoads", "/a.B/list_settings", "/a.B/RepositoryIndex", "/a.B/RPC"],
+)  # fmt: skip
 def test_a_method_nobody_has_a_map_for_is_safe(method: str) -> None:
     assert effect_of(method, {}, ANY, mapped=False) is Effect.SAFE
 
 
-CHANGING = ["LoadModel", "FlushCache", "StartDeferredCompletion", "Abort", "set_weights", "updateAdapter", "Unload"]
+# The last ones stand in the services that this is for: Triton's, SGLang's and vLLM's.
+CHANGING = ["LoadModel", "FlushCache", "StartDeferredCompletion", "Abort", "set_weights", "updateAdapter", "Unload",
+            "RepositoryModelLoad", "RepositoryModelUnload", "SystemSharedMemoryRegister", "CudaSharedMemoryUnregister",
+            "TraceSetting", "LogSettings", "ContinueGeneration", "SubscribeKvEvents"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CHANGING)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from itertools import pairwise
 from typing import Any
 
 import grpc
@@ -70,6 +72,13 @@ async def asked_for_ever(method: Any) -> None:
         assert await method(b"x") == b"x"
 
 
+async def asked_until_there(method: Any) -> None:
+    while True:
+        with suppress(grpc.aio.AioRpcError):
+            await method(b"x")
+        await asyncio.sleep(0.05)
+
+
 async def test_messages_of_any_size_go_through() -> None:
     async def sized(request: bytes, context: Any) -> bytes:
         return request[:1] * 12_000_000
@@ -77,6 +86,34 @@ async def test_messages_of_any_size_go_through() -> None:
     handler = Own("Sized", grpc.unary_unary_rpc_method_handler(sized))
     async with proxied(handler, methods={"*": "unary_unary"}, live={}) as (channel, _):
         assert len(await channel.unary_unary("/acme.Models/Sized")(b"xy")) == 12_000_000
+
+
+async def test_metadata_goes_through_as_large_as_client_and_live_server_take_it() -> None:
+    async def ask(request: bytes, context: Any) -> bytes:
+        said = dict(context.invocation_metadata())
+        await context.send_initial_metadata((("x-begun", said["x-long"]),))
+        context.set_trailing_metadata((("x-ended", said["x-long"]),))
+        return request
+
+    options = (("grpc.max_metadata_size", 1 << 20),)
+    async with AsyncExitStack() as stack:
+        server = grpc.aio.server(options=(("grpc.so_reuseport", 0), *options))
+        server.add_generic_rpc_handlers((Own("Ask", grpc.unary_unary_rpc_method_handler(ask)),))
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        stack.push_async_callback(server.stop, 0)
+        live = {"address": f"127.0.0.1:{port}"}
+        proxy = Proxy(ProxySettings.model_validate({"listen": "127.0.0.1:0", "live": live}))
+        await proxy.start()
+        stack.push_async_callback(proxy.close)
+        target = f"127.0.0.1:{proxy.port}"
+        channel: Any = await stack.enter_async_context(grpc.aio.insecure_channel(target, options=options))
+        # Twice as much as gRPC takes by default.
+        long = "x" * 32_000
+        call = channel.unary_unary("/acme.Models/Ask")(b"a", metadata=(("x-long", long),))
+        assert await call == b"a"
+        assert dict(await call.initial_metadata())["x-begun"] == long
+        assert dict(await call.trailing_metadata())["x-ended"] == long
 
 
 async def test_an_unknown_method_is_forwarded_in_whatever_shape_it_has() -> None:
@@ -121,6 +158,24 @@ async def test_headers_come_no_sooner_than_the_live_server_sends_them_and_before
         assert [part async for part in calls[0]] == [b"late"]
         assert await calls[1].code() is grpc.StatusCode.UNAVAILABLE
         waiting.cancel()
+
+
+@pytest.mark.parametrize("arity", ["unary_stream", "stream_stream"])
+async def test_headers_that_say_nothing_come_before_the_first_message_too(arity: str) -> None:
+    go_on = asyncio.Event()
+
+    async def begun(_: Any, context: Any) -> AsyncIterator[bytes]:
+        await context.send_initial_metadata(())
+        await go_on.wait()
+        yield b"late"
+
+    handler = Own("Begun", getattr(grpc, f"{arity}_rpc_method_handler")(begun))
+    async with proxied(handler, methods={"*": arity}) as (channel, _):
+        call = getattr(channel, arity)("/acme.Models/Begun")(*((b"",) if arity == "unary_stream" else ()))
+        # Whoever waits for them before he asks would wait for ever.
+        assert not tuple(await asyncio.wait_for(call.initial_metadata(), 20))
+        go_on.set()
+        assert await call.read() == b"late"
 
 
 async def test_a_client_may_retry_what_the_live_server_refused_before_it_sent_headers() -> None:
@@ -179,6 +234,63 @@ def reflected(file: FileDescriptorProto) -> Iterator[tuple[str, Backend]]:
 
     with Backend(answer) as backend:
         yield backend.address, backend
+
+
+@asynccontextmanager
+async def frames_to(port: int) -> AsyncIterator[tuple[int, Counter[str]]]:
+    """Relay to a server; give a port, and a count of the ends of request streams that go through, by their kind."""
+    ends: Counter[str] = Counter()
+
+    async def back(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+
+    async def forth(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        up_reader, up_writer = await asyncio.open_connection("127.0.0.1", port)
+        backwards = asyncio.create_task(back(up_reader, writer))
+        with suppress(asyncio.IncompleteReadError):
+            up_writer.write(await reader.readexactly(24))
+            while True:
+                # Of a frame: length, type, flags and stream.
+                head = await reader.readexactly(9)
+                up_writer.write(head + await reader.readexactly(int.from_bytes(head[:3], "big")))
+                if head[3] in (0, 1) and head[4] & 1:
+                    ends["half-closed"] += 1
+                elif head[3] == 3:
+                    ends["reset"] += 1
+        backwards.cancel()
+        up_writer.close()
+        writer.close()
+
+    async with await asyncio.start_server(forth, "127.0.0.1", 0) as relay:
+        yield relay.sockets[0].getsockname()[1], ends
+
+
+async def test_a_client_that_gives_up_its_requests_has_not_ended_them() -> None:
+    async def take(requests: AsyncIterator[bytes], context: Any) -> bytes:
+        return b"".join([request async for request in requests])
+
+    handler = Own("Tell", grpc.stream_unary_rpc_method_handler(take))
+    tell, calls = {"*": "stream_unary"}, 100
+    async with AsyncExitStack() as stack:
+        _, behind = await stack.enter_async_context(proxied(handler, methods=tell))
+        port, ends = await stack.enter_async_context(frames_to(behind.port))
+        live = {"address": f"127.0.0.1:{port}"}
+        proxy = Proxy(ProxySettings.model_validate({"listen": "127.0.0.1:0", "live": live, "methods": tell}))
+        await proxy.start()
+        stack.push_async_callback(proxy.close)
+        channel: Any = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{proxy.port}"))
+        assert await channel.stream_unary("/acme.Models/Tell")(iter([b"a", b"b"])) == b"ab"
+        assert ends == {"half-closed": 1}
+        for _ in range(calls):
+            call = channel.stream_unary("/acme.Models/Tell")()
+            await call.write(b"a")
+            await asyncio.sleep(0.005)
+            call.cancel()
+        await quiet(ends.total)
+    # A server takes what was half-closed for whole, and may act on it before it hears of the reset.
+    assert ends["half-closed"] < 5
+    assert ends["reset"] > calls - 5
 
 
 async def test_the_shape_of_a_method_is_asked_of_the_live_server_and_known_from_then_on() -> None:
@@ -288,6 +400,31 @@ async def test_a_live_server_that_is_not_there_is_unavailable_and_nothing_else()
                 assert await call.code() is grpc.StatusCode.UNAVAILABLE
     finally:
         await proxy.close()
+
+
+async def test_a_live_server_that_comes_back_is_not_kept_waiting() -> None:
+    tried: list[float] = []
+    often = asyncio.Event()
+
+    def try_again(_: Any, writer: Any) -> None:
+        tried.append(asyncio.get_running_loop().time())
+        writer.close()
+        if len(tried) == 6:
+            often.set()
+
+    async with await asyncio.start_server(try_again, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        live = {"address": f"127.0.0.1:{port}"}
+        proxy = Proxy(ProxySettings.model_validate({"listen": "127.0.0.1:0", "live": live, "reflection": False}))
+        await proxy.start()
+        channel: Any
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{proxy.port}") as channel:
+            asking = asyncio.create_task(asked_until_there(channel.unary_unary("/acme.Models/Ask")))
+            await asyncio.wait_for(often.wait(), 60)
+            asking.cancel()
+        await proxy.close()
+    # By default a channel waits longer each time, in the end two minutes, and whoever calls meanwhile is refused.
+    assert max(after - before for before, after in pairwise(tried)) < 3.0
 
 
 async def test_a_slow_reader_holds_the_live_server_back() -> None:
