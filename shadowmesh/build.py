@@ -26,7 +26,7 @@ from shadowmesh.mirror.file_watch import FileWatch
 from shadowmesh.mirror.loop import LoopCarrier
 from shadowmesh.mirror.mirroring import DEFAULT_GRACE, Mirroring
 from shadowmesh.policy.experiment import Content
-from shadowmesh.policy.live_gate import FunnelKey
+from shadowmesh.policy.funnel import FunnelKey
 from shadowmesh.pricing import bundled_list_prices
 from shadowmesh.telemetry import providers
 
@@ -71,6 +71,7 @@ class Mesh:
                 "reach: say where to with telemetry.otlp or OTEL_*"
             )
         self._config = config
+        self._processes = 1
         self._disabled = providers.sdk_disabled()
         if not self._disabled:
             providers.check(config.telemetry)
@@ -113,8 +114,9 @@ class Mesh:
         config = configuration.parse(text, source=str(path)).shared_by(processes)
         with configuration.named(path):
             mesh = cls(config, span_exporter=span_exporter, metric_reader=metric_reader)
+        mesh._processes = processes
         if config.reload.watch if watch is None else watch:
-            file = FileWatch(Path(path), text.encode(), partial(mesh._reload_text, str(path), processes))
+            file = FileWatch(Path(path), text.encode(), partial(mesh._reload_text, str(path)))
             mesh._mirroring.upkeep.follow(file, every=config.reload.every)
         return mesh
 
@@ -164,23 +166,23 @@ class Mesh:
         Raises:
             ConfigError: names the file and the key.
         """
-        config = configuration.load(path)
+        config = configuration.load(path).shared_by(self._processes)
         with configuration.named(path):
             self.reload(config)
 
-    def _reload_text(self, source: str, processes: int, text: str) -> None:
+    def _reload_text(self, source: str, text: str) -> None:
         if not self._mirroring.closed:
-            config = configuration.parse(text, source=source).shared_by(processes)
+            config = configuration.parse(text, source=source).shared_by(self._processes)
             with configuration.named(source):
                 self.reload(config)
 
     def funnel(self) -> dict[FunnelKey, int]:
         """Return the account of every covered exchange so far, per target."""
-        return self._mirroring.live.funnel()
+        return self._mirroring.live.figures.funnel()
 
     def active(self) -> dict[tuple[str, str], int]:
         """Return how many shadows are in flight, by experiment and target."""
-        return self._mirroring.live.active()
+        return self._mirroring.live.figures.active()
 
     def aborts(self) -> dict[tuple[str, str, str], int]:
         """

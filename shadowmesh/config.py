@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from shadowmesh.catalog import strict_yaml
 from shadowmesh.catalog.catalog import RAW, Catalog
 from shadowmesh.catalog.configured import ProtocolSettings, configured
+from shadowmesh.compare import guards
 from shadowmesh.errors import ConfigError
 from shadowmesh.mirror import choice
 from shadowmesh.mirror.capture_settings import CaptureSettings
@@ -229,6 +230,7 @@ def plans(config: Config) -> tuple[Plan, ...]:
             criteria=one.criteria,
             config_digest=one.digest,
             candidates={target.name: target.digest for target in one.targets if target.kind is TargetKind.CANDIDATE},
+            captured=guards.ALL if one.content is Content.EVENTS else frozenset(),
         )
         for one in in_force(config.experiments)
     )

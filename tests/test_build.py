@@ -20,7 +20,7 @@ from support.shadows import answering
 from shadowmesh.build import Mesh
 from shadowmesh.errors import ConfigError, StartError
 from shadowmesh.names import Decision
-from shadowmesh.policy.live_gate import FunnelKey
+from shadowmesh.policy.funnel import FunnelKey
 from shadowmesh.testing import Backend, SpanSink, echo
 
 MIRRORED = FunnelKey("x", "candidate", Decision.MIRRORED, "")

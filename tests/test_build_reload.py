@@ -24,7 +24,7 @@ from shadowmesh.errors import ConfigError
 from shadowmesh.mirror.frames import Frame
 from shadowmesh.mirror.thread import ThreadCarrier
 from shadowmesh.names import Decision
-from shadowmesh.policy.live_gate import FunnelKey
+from shadowmesh.policy.funnel import FunnelKey
 from shadowmesh.testing import Backend, SpanSink
 
 MIRRORED = FunnelKey("x", "candidate", Decision.MIRRORED, "")
@@ -94,6 +94,35 @@ def test_the_status_shows_other_experiments_only_when_calls_are_decided_by_them(
         assert mesh.status()["experiments"] == []
     # Calls that begin meanwhile are still decided by the old ones.
     assert shown == [1, 1]
+
+
+def test_a_file_is_reloaded_when_the_program_says_so_and_changes_nothing_where_it_is_wrong(file: Path) -> None:
+    with Backend(answering) as first, Backend(answering) as second:
+        written(file, target(second.address))
+        with (
+            Mesh(config(target(first.address)), span_exporter=SpanSink()) as mesh,
+            live_server("sync", lambda: [mesh.interceptor()]) as server,
+        ):
+            call = server.call("unary_unary")
+            mesh.reload_file(file)
+            call(script(["send", "x"]), timeout=20)
+            second.wait_for_calls(1)
+            for wrong in ("experiments: [{nam: x}]", "experiments: [{name: x, methods: ['*'], protocol: nobody's}]"):
+                file.write_text(wrong)
+                with pytest.raises(ConfigError, match=r"experiments\[0\]") as caught:
+                    mesh.reload_file(file)
+                assert str(caught.value).startswith(str(file))
+            call(script(["send", "x"]), timeout=20)
+            second.wait_for_calls(2)
+        assert (len(first.calls), len(second.calls)) == (0, 2)
+
+
+def test_a_file_that_several_processes_share_is_reloaded_with_this_ones_part_of_budgets(file: Path) -> None:
+    written(file, target("127.0.0.1:1"))
+    with Mesh.from_file(file, span_exporter=SpanSink(), watch=False, processes=3) as mesh:
+        mesh.reload_file(file)
+        # Nothing but experiments would have changed.
+        assert mesh.faults() == {}
 
 
 def test_a_mesh_that_begins_with_nothing_begins_to_mirror_when_the_file_says_so(file: Path) -> None:

@@ -284,3 +284,9 @@ def test_candidates_in_force_are_planned_as_the_mirror_will_record_them() -> Non
     assert plan.candidates == {one.name: one.digest for one in mirrored.targets if one.kind == "candidate"}
     assert list(plan.candidates) == ["candidate"]
     assert plan.criteria == config.experiments[0].criteria
+
+
+@pytest.mark.parametrize(("content", "captured"), [("false", False), ("spans", False), ("events", True)])
+def test_texts_that_go_to_the_processor_are_planned_for(content: str, captured: bool) -> None:
+    (plan,) = plans(parse(changed("    targets:", f"    content: {content}\n    targets:")))
+    assert ("numbers" in plan.captured) is captured

@@ -27,7 +27,7 @@ from shadowmesh.mirror.codec import Decoder, encode
 from shadowmesh.mirror.engine import EXPERIMENTS
 from shadowmesh.mirror.frames import Credit, Credits, Drain, Frame, LiveDone, Reload, Reported, Settled, Setup, State
 from shadowmesh.names import SERVICE_INSTANCE_ID, DropReason
-from shadowmesh.policy.live_gate import Admission
+from shadowmesh.policy.plan import Admission
 from shadowmesh.telemetry.settings import TelemetrySettings
 from shadowmesh.worker import Worker
 

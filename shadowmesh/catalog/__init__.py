@@ -8,4 +8,6 @@ A ``catalog`` is all protocols of one configuration. ``configured`` makes it: th
 packages bring, and those that were ``given`` in files, which are read once (``strict_yaml``) and kept as they were
 read, because a worker process has to know the same. Their ``descriptors`` come from a file, a module, or a server by
 ``reflection``, whose messages the proxy reads too.
+
+``tokenizers`` make text of token ids, for protocols that carry nothing else.
 """

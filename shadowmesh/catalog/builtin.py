@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from shadowmesh.catalog import strict_yaml
 from shadowmesh.catalog.catalog import Catalog
 from shadowmesh.errors import ConfigError, ProtocolMapError
-from shadowmesh.protocols.protocol_map import MethodMap, ProtocolMapSettings, bind
+from shadowmesh.protocols.map_settings import ProtocolMapSettings
+from shadowmesh.protocols.protocol_map import MethodMap, bind
 from shadowmesh.schema.descriptors import message_class
 from shadowmesh.schema.inference import methods
 

@@ -21,7 +21,8 @@ from shadowmesh.catalog import strict_yaml
 from shadowmesh.catalog.descriptors import pool_of
 from shadowmesh.errors import ConfigError, ProtocolMapError
 from shadowmesh.policy.headers import is_credential
-from shadowmesh.protocols.protocol_map import Classes, MethodMap, ProtocolMapSettings, bind
+from shadowmesh.protocols.map_settings import ProtocolMapSettings
+from shadowmesh.protocols.protocol_map import Classes, MethodMap, bind
 from shadowmesh.schema.descriptors import message_class
 from shadowmesh.settings import Settings
 

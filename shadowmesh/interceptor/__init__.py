@@ -3,6 +3,8 @@ The way in for Python gRPC servers.
 
 - ``handlers``: the four shapes of a handler, known here and nowhere else.
 - ``sync`` and ``aio``: two thin shells that tell a tap what passes; neither wraps or inherits from the other.
+- ``call``: one live call as the shells see it, from its (de)serialisers to its end; ``streams``: request and response
+  streams with a tap on them.
 - ``abort_handlers``: what becomes of a method by which clients end other calls; it is no exchange.
 - ``context``: the stand-in for a context that shows too little of what its handler does with it.
 

@@ -17,7 +17,7 @@ from shadowmesh.interceptor.handlers import Parts, Remembered, put_together, tak
 from shadowmesh.interceptor.streams import AsyncRequests, Requests, relay
 from shadowmesh.mirror.live import LiveSide
 from shadowmesh.names import DropReason
-from shadowmesh.policy.live_gate import Ticket
+from shadowmesh.policy.plan import Ticket
 
 
 class _Tapped(NamedTuple):

@@ -12,7 +12,7 @@ from shadowmesh.mirror.live import LiveSide
 from shadowmesh.mirror.tap import Tap
 from shadowmesh.model import Metadata
 from shadowmesh.names import CallEnd, DropReason
-from shadowmesh.policy.live_gate import Ticket
+from shadowmesh.policy.plan import Ticket
 
 # A client's deadline and ours for the same call differ by the network, and by what grpc makes of it on the way: rounded
 # up to three digits (up to 1 %, from a second on), and said by an earlier one that is up to 3 % longer, to save bytes

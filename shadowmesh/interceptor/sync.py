@@ -13,7 +13,7 @@ from shadowmesh.interceptor.handlers import Parts, Remembered, put_together, tak
 from shadowmesh.interceptor.streams import Requests, relay
 from shadowmesh.mirror.live import LiveSide
 from shadowmesh.names import DropReason
-from shadowmesh.policy.live_gate import Ticket
+from shadowmesh.policy.plan import Ticket
 
 
 class SyncInterceptor(grpc.ServerInterceptor):

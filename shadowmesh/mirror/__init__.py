@@ -3,28 +3,51 @@ From a live call's bytes to recorded pairs.
 
 The live side and the mirror side meet at one boundary, the frames; neither can tell what carries them.
 
-Live side: ``live`` owns the gate, the funnel and the credit; a ``tap`` per call turns what passes into frames;
-``admission`` does what can wait until a carrier takes them, among it the span of the ``caller`` and the ``choice`` that
-stands in a request, for which ``arrivals`` hold back a stream; ``key_watch`` says what sampling keys are like, and
-``abort_watch`` what clients have ended by id.
-Boundary: ``frames`` (records) and ``codec`` (their bytes: ``codec_calls`` and ``codec_answers``, made of ``parts``),
-``carrier`` (what moves them), with ``loop`` and ``thread`` (each with a ``pump``) and ``process``, which has a ``link``
-to each worker and its ``worker_process``, keeps account of what that has in ``held``, says a ``stand_in`` for what
-cannot be said, and hears its ``answers`` together. ``limits_left`` is what the engines' ``accounts`` say, of an
-``account`` per target, which a ``budget_file`` keeps over restarts.
-Mirror side: ``engine`` takes the frames and keeps an ``open_call`` for each call; ``targets`` holds the experiments in
-force (``judged_experiment``) and their ``channels`` with their ``credentials``, each behind the ``guard`` of its
-breaker; ``gate`` judges and changes requests on their way to a target, of which a ``translation`` makes another
-protocol's where it speaks one (a ``translated_shadow`` is asked once); ``launch`` starts what ``shadow_call`` and
-``shadow_stream`` run, each a ``shadow`` in flight, behind a ``shadow_gate`` where something has to be read first;
-``aborting`` ends those whose clients have ended theirs, by the ids that ``identity`` gave them;
-``observation`` holds what was seen of a leg, ``occupancy`` how busy its backend was, and ``call_record`` all that a
-call left; ``legs`` turns that into legs (of a ``server_address`` and a ``session``), by the ``shares`` of each backend
-in an exchange, ``captured`` into their text where that is wanted, ``recorder`` into spans, a few calls at a time
-(``gathering``). ``assembly`` puts an engine together, for this process or for a worker.
-``capture`` writes live calls to files beside all this, with a live side and a thread of its own: there ``capturing``
-takes the engine's place, and the ``capture_files`` of one ``capture_format`` are bounded by ``capture_settings``.
-Around both: ``engines`` chooses the carrier and makes what runs behind it; ``publication`` is what the process says of
-itself, ``status`` a part of that; ``upkeep`` looks after the ``file_watch`` and the self-check in ``rounds``;
-``mirroring`` is all of it together, and ``process_hooks`` end what a program forgets to, and begin anew after a fork.
+Live side:
+
+- ``live``: decides and admits calls; it owns the gate and the credit, and hears what engines say.
+- ``live_figures``: the funnel and all that is known of targets, for metrics and status; ``key_watch`` says what
+  sampling keys are like, ``limits_left`` what engines say is left of budgets.
+- ``tap``: one per call, which turns what passes into frames.
+- ``admission``: what can wait until a carrier takes the frames, among it the span of the ``caller`` and the ``choice``
+  that stands in a request, for which ``arrivals`` hold back a stream.
+- ``abort_watch``: what clients have ended by id.
+
+Boundary:
+
+- ``frames``: its records; ``codec`` makes bytes of them (``codec_calls`` and ``codec_answers``, made of ``parts``).
+- ``carrier``: what moves them; ``loop`` and ``thread`` do it in this process, each with a ``pump``.
+- ``process``: does it to workers, over a ``link`` to each ``worker_process``. It keeps account of what a worker has in
+  ``held``, says a ``stand_in`` for what cannot be said, and hears its ``answers`` together.
+
+Mirror side:
+
+- ``engine``: takes the frames, and keeps an ``open_call`` for each call; ``assembly`` puts one together, for this
+  process or for a worker.
+- ``targets``: the experiments in force (``judged_experiment``) and their ``channels`` with their ``credentials``, each
+  behind the ``guard`` of its breaker.
+- ``gate``: judges and changes requests on their way to a target; ``translation`` makes another protocol's of them.
+- ``flights``: starts the shadows of a call, and writes their legs when they land. ``launch`` makes each of them, a
+  ``shadow`` that ``shadow_call`` or ``shadow_stream`` runs; it stands behind a ``shadow_gate`` where something has to
+  be read first, and is a ``translated_shadow``, asked once, where its target speaks another protocol.
+- ``identity``: the ids of pairs, and those that shadows have of their own; ``aborting`` ends by these the shadows whose
+  clients have ended their calls by id.
+- ``accounts``: what targets cost, an ``account`` for each, which a ``budget_file`` keeps over restarts.
+- ``observation``: what was seen of a leg; ``occupancy``: how busy its backend was; ``call_record``: all a call left.
+- ``legs``: makes exchanges and legs of that; ``shares`` say which part of the call is whose, ``seen`` makes one leg,
+  with ``digests`` of what was said, and ``server_address`` and ``session`` say where it was and to what it belongs.
+- ``captured``: the text of legs, where that is wanted.
+- ``recorder``: legs to spans, a few calls at a time (``gathering``).
+
+Beside all this, live calls to files:
+
+- ``capture``: has a live side and a thread of its own; there ``capturing`` takes the engine's place.
+- ``capture_files``: the files, of one ``capture_format``, as large as ``capture_settings`` allow.
+
+Around everything:
+
+- ``engines``: chooses the carrier and makes what runs behind it.
+- ``publication``: what the process says of itself; ``status`` is a part of that.
+- ``upkeep``: looks after the ``file_watch`` and the self-check, in ``rounds``.
+- ``mirroring``: all of it together; ``process_hooks`` end what a program forgets to, and begin anew after a fork.
 """

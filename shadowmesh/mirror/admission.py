@@ -23,8 +23,10 @@ from shadowmesh.mirror.choice import Chooser, Maps
 from shadowmesh.mirror.frames import Begin, Frame
 from shadowmesh.model import Metadata
 from shadowmesh.names import DropReason
+from shadowmesh.policy.funnel import Counted
 from shadowmesh.policy.limits import Tokens
-from shadowmesh.policy.live_gate import Admission, Counted, LiveGate, Plan, Ticket, Undecided
+from shadowmesh.policy.live_gate import LiveGate
+from shadowmesh.policy.plan import Admission, Plan, Ticket, Undecided
 from shadowmesh.policy.target_state import TargetState
 from shadowmesh.rpc import Arity
 from shadowmesh.telemetry.counters import Tally

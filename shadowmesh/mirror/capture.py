@@ -108,7 +108,7 @@ class Capture:
         """Return what became of this process's calls that were to be captured, by result and, of those shed, reason."""
         counts = {
             (CaptureResult.SHED.value, key.drop_reason): count
-            for key, count in self.live.funnel().items()
+            for key, count in self.live.figures.funnel().items()
             if key.decision == Decision.DROPPED
         }
         if self._capturing is not None:

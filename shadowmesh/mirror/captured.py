@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from shadowmesh.mirror.call_record import CallRecord
 from shadowmesh.mirror.legs import ExchangeLegs
-from shadowmesh.protocols.content import TextOf, read_input, read_instructions, read_output
+from shadowmesh.protocols.content import NOTHING, TextOf, read_input, read_instructions, read_output
 from shadowmesh.telemetry.content import Text
 
 _UNKNOWN = "unknown"
@@ -24,17 +24,15 @@ def texts(record: CallRecord, exchange: ExchangeLegs, tokenizers: Mapping[str, T
     found: list[Text] = []
     asked = Text()
     before: object = None
-    for leg, (requests, answers) in zip((exchange.live, *exchange.shadows), exchange.messages, strict=False):
-        method_map = record.map_of(leg.target)
-        if method_map is None:
+    for leg, (requests, answer) in zip((exchange.live, *exchange.shadows), exchange.messages, strict=False):
+        if requests.method_map is None:
             return ()
         text_of = tokenizers.get(record.tokenizer_of(leg.target))
         if requests is not before:
             # Mostly all legs are sent the same.
             before = requests
-            instructions = read_instructions(method_map, requests, limit)
-            asked = Text(instructions, read_input(method_map, requests, limit, text_of))
+            asked = Text(read_instructions(requests, limit), read_input(requests, limit, text_of))
         reason = next(iter(leg.fields.finish_reasons), _UNKNOWN)
-        answered = read_output(method_map, answers or (), reason, limit, text_of)
-        found.append(asked._replace(output=answered, lost=answers is None and leg.message_count > 0))
+        answered = NOTHING if answer is None else read_output(answer, reason, limit, text_of)
+        found.append(asked._replace(output=answered, lost=answer is None and leg.message_count > 0))
     return tuple(found)

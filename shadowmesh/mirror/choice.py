@@ -19,7 +19,7 @@ from shadowmesh.errors import ProtocolMapError
 from shadowmesh.model import Metadata
 from shadowmesh.names import DropReason
 from shadowmesh.policy.experiment import ExperimentSettings
-from shadowmesh.policy.live_gate import Plan, Undecided
+from shadowmesh.policy.plan import Plan, Undecided
 from shadowmesh.policy.routes import matches
 from shadowmesh.policy.sampling import SamplingKey
 from shadowmesh.protocols.call_metadata import find_in_call

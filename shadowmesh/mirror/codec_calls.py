@@ -8,7 +8,7 @@ from functools import lru_cache
 from shadowmesh.mirror.frames import Abort, Begin, Caller, LiveDone, Request, Response
 from shadowmesh.mirror.parts import DOUBLE, TIME, pack, pack_texts, part_at, unpack, unpack_texts
 from shadowmesh.model import Metadata
-from shadowmesh.policy.live_gate import Admission
+from shadowmesh.policy.plan import Admission
 from shadowmesh.rpc import Arity
 
 _MESSAGES = struct.Struct("<II")

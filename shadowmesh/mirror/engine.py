@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -23,6 +22,7 @@ from shadowmesh.mirror.accounts import Accounts
 from shadowmesh.mirror.call_record import CallRecord, RecordCalls
 from shadowmesh.mirror.carrier import Receive
 from shadowmesh.mirror.choice import Maps
+from shadowmesh.mirror.flights import Flights
 from shadowmesh.mirror.frames import (
     Abandon,
     Abort,
@@ -45,12 +45,11 @@ from shadowmesh.mirror.identity import new_pair_id, trace_of
 from shadowmesh.mirror.judged_experiment import JudgedExperimentSettings
 from shadowmesh.mirror.launch import Launcher
 from shadowmesh.mirror.observation import Observation, unsent
-from shadowmesh.mirror.open_call import Flight, OpenCall
-from shadowmesh.mirror.targets import Experiments, Target
+from shadowmesh.mirror.open_call import OpenCall
+from shadowmesh.mirror.targets import Experiments
 from shadowmesh.mirror.translation import Mapped
-from shadowmesh.names import CallEnd, DropReason, LossReason
+from shadowmesh.names import CallEnd, LossReason
 from shadowmesh.policy.limits import PAGE_BYTES, Tokens
-from shadowmesh.policy.self_check import Sending
 from shadowmesh.pricing import Pricing
 from shadowmesh.telemetry.faults import Faults
 from shadowmesh.telemetry.propagation import new_span_id
@@ -91,8 +90,10 @@ class Engine:
         )
         self._accounts = accounts or Accounts(Pricing, faults=faults)
         self._experiments = Experiments(reply, clock=clock, faults=faults, accounts=self._accounts, mapped=mapped)
+        self._flights = Flights(
+            reply, self._launcher, self._experiments, self._accounts, clock=clock, faults=faults, landed=self._finish
+        )
         self._aborting = Aborting(reply, self._launcher.metadata, faults, seconds=abort_seconds)
-        self._sending = Sending()
         self._open: dict[int, OpenCall] = {}
         self._finished: Gathering[OpenCall] = Gathering(self._record)
         self._quiet = asyncio.Event()
@@ -175,7 +176,7 @@ class Engine:
             if admission.drop_reason:
                 record.shadows[admission.target] = unsent(new_span_id(), frame.at_ns, end=CallEnd.SHED)
             else:
-                self._admitted(call, admission.target)
+                self._flights.start(call, admission.target, draining=self._draining)
         if frame.request is not None:
             call.pages += frame.pages
             call.request((frame.at_ns,), (frame.request,))
@@ -214,7 +215,7 @@ class Engine:
             return
         call.pages += frame.pages
         call.live_ended(frame, self._clock())
-        self._finish(frame.call, call)
+        self._finish(call)
 
     def _abandon(self, frame: Abandon) -> None:
         call = self._open.get(frame.call)
@@ -232,69 +233,15 @@ class Engine:
         self._draining = True
         self._experiments.shut()
 
-    def _admitted(self, call: OpenCall, name: str) -> None:
-        """Start a shadow that the live gate let through, unless there is a reason by now not to."""
-        begin, admitted = call.record.begin, 0
-        target: Target | None = None
-        try:
-            target = call.experiment.targets[name]
-            gate = target.gate(begin.method, call.record.method_map)
-            admitted, reason = (0, DropReason.SHUTDOWN) if self._draining else (0, gate.refusal)
-            if not reason:
-                admitted, reason = target.admit()
-            if admitted:
-                if gate.changes:
-                    call.record.rewrites[name] = gate.changed
-                if gate.translation is not None:
-                    call.record.translations[name] = gate.translation
-                shadow = self._launcher.launch(call.record, target, gate, partial(self._shadow_done, begin.call, name))
-                call.launched(name, Flight(shadow, target, target.peer.enter(self._clock()), admitted))
-                self._accounts.enter(begin.call, begin.experiment, name)
-                return
-            detail = gate.detail if reason == gate.refusal else ""
-            seen = unsent(new_span_id(), begin.at_ns, end=CallEnd.SHED, drop_reason=reason, drop_detail=detail)
-        except Exception as error:
-            self._faults.report("shadow start", error)
-            seen = unsent(new_span_id(), begin.at_ns, end=CallEnd.CUT)
-            if target is not None and admitted:
-                target.peer.guard.settle(admitted, seen, self._clock())
-        call.record.shadows[name] = seen
-        self._look_at(begin.experiment, name, seen)
-        self._reply(Outcome(begin.call, begin.experiment, name))
-
-    def _shadow_done(self, serial: int, name: str) -> None:
-        call = self._open.get(serial)
-        flight = call.running.pop(name, None) if call is not None else None
-        if call is None or flight is None:
-            return
-        seen = call.record.shadows[name] = flight.shadow.observation
-        beside = flight.land(self._clock())
-        seen.concurrency = beside if seen.end != CallEnd.SHED else None
-        seen.queue_ns = max(seen.started_ns - call.record.begin.at_ns, 0)
-        self._experiments.release(flight.target.peer)
-        self._look_at(call.experiment.settings.name, name, seen)
-        self._reply(Outcome(serial, call.experiment.settings.name, name))
-        self._finish(serial, call)
-
-    def _look_at(self, experiment: str, target: str, seen: Observation) -> None:
-        """See that a target whose shadows are all held back does not go unnoticed: they are counted as mirrored."""
-        if seen.drop_detail:
-            self._faults.report(f"{experiment}/{target}", f"{seen.drop_reason}: {seen.drop_detail}")
-        if seen.sent:
-            self._sending.sent(experiment, target)
-        elif seen.end == CallEnd.SHED:
-            said = self._sending.held_back(experiment, target, seen.drop_reason, self._clock())
-            if said:
-                self._faults.report("self-check", said)
-
     def _end_all(self) -> None:
         self._finished.flush()
         for serial, call in list(self._open.items()):
             for name in call.cut(self._clock()):
                 self._reply(Outcome(serial, call.experiment.settings.name, name))
-            self._finish(serial, call)
+            self._finish(call)
 
-    def _finish(self, serial: int, call: OpenCall) -> None:
+    def _finish(self, call: OpenCall) -> None:
+        serial = call.record.begin.call
         if not call.over or self._open.pop(serial, None) is None:
             return
         call.close()

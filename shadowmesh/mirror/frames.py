@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 
 from shadowmesh.model import Metadata
 from shadowmesh.policy.budget import Remaining
-from shadowmesh.policy.live_gate import Admission
+from shadowmesh.policy.plan import Admission
 from shadowmesh.rpc import Arity
 
 

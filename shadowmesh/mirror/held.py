@@ -26,7 +26,7 @@ from shadowmesh.mirror.frames import (
     Settled,
 )
 from shadowmesh.names import LossReason
-from shadowmesh.policy.live_gate import Admission
+from shadowmesh.policy.plan import Admission
 
 
 class _Call:

@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Iterable
 
-from shadowmesh.policy.live_gate import Plan
+from shadowmesh.policy.plan import Plan
 from shadowmesh.policy.skew import KeyFigures
 from shadowmesh.telemetry.counters import Tally
 

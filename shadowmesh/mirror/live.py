@@ -1,5 +1,5 @@
 """
-The live side: decides, admits, counts, and owns the funnel.
+The live side: decides, admits and counts.
 
 Nothing here waits for the mirror side, shares a lock with it, or lets one of its errors out.
 """
@@ -33,17 +33,16 @@ from shadowmesh.mirror.frames import (
     State,
 )
 from shadowmesh.mirror.key_watch import KeyWatch
-from shadowmesh.mirror.limits_left import LimitsLeft
+from shadowmesh.mirror.live_figures import LiveFigures
 from shadowmesh.mirror.tap import Outlet, Room, Tap
 from shadowmesh.model import Metadata
-from shadowmesh.names import Decision, DropReason
-from shadowmesh.policy.budget import Remaining
-from shadowmesh.policy.draws import Drawn, DrawnKey, drawn
+from shadowmesh.names import DropReason
 from shadowmesh.policy.experiment import ExperimentSettings, in_force
+from shadowmesh.policy.funnel import Counted
 from shadowmesh.policy.harm import HarmGuard
 from shadowmesh.policy.limits import PAGE_BYTES, Tokens, pages
-from shadowmesh.policy.live_gate import Counted, FunnelKey, LiveGate, LossKey, Ticket, lines
-from shadowmesh.policy.skew import KeyFigures
+from shadowmesh.policy.live_gate import LiveGate
+from shadowmesh.policy.plan import Ticket
 from shadowmesh.policy.slots import Slot
 from shadowmesh.rpc import Arity
 from shadowmesh.telemetry.counters import Tally
@@ -87,13 +86,12 @@ class LiveSide:
         self.reloads = 0
         self._harm_said = False
         self._funnel: Tally[Counted] = Tally()
-        self._lost: Tally[LossKey] = Tally()
-        self._left = LimitsLeft(in_force(self._experiments))
         self._keys = KeyWatch()
         self.aborts = AbortWatch(self._mapped, self.faults)
         self.aborts.rule(in_force(self._experiments))
         self._gate = LiveGate(in_force(self._experiments), self._funnel.add, missing=self._keys.missed)
         self._gate.arrived = self._arrived
+        self.figures = LiveFigures(lambda: self._gate, self._funnel, self._keys)
         self._credit = Tokens(max(1, settings.capture_bytes // PAGE_BYTES))
         self._nowhere = Outlet(_take, self._credit, self._tap_fault, 0, 0)
         self._admitter = Admitter(
@@ -123,7 +121,7 @@ class LiveSide:
         """
         self._experiments = experiments
         self._gate = LiveGate(in_force(experiments), self._funnel.add, missing=self._keys.missed, before=self._gate)
-        self._left.rule(in_force(experiments))
+        self.figures.rule(in_force(experiments))
         self.aborts.rule(in_force(experiments))
         self.reloads += 1
 
@@ -232,59 +230,16 @@ class LiveSide:
             self._gate.give_back(frame.experiment, frame.target, len(frame.calls))
         elif isinstance(frame, Outcome):
             self._gate.give_back(frame.experiment, frame.target, 1)
-        elif isinstance(frame, Extra):
-            # The gate saw one call; only the engine can tell how many exchanges it carried.
-            for target, _, reason in frame.admissions:
-                decision = Decision.DROPPED if reason else Decision.MIRRORED
-                self._funnel.add(FunnelKey(frame.experiment, target, decision.value, str(reason)), frame.exchanges)
         elif isinstance(frame, State):
             state = self._gate.states.get((frame.experiment, frame.target))
             if state is not None:
                 state.closed = frame.closed
-        else:
-            self._note(frame)
-
-    def _note(self, frame: Frame) -> None:
-        """Take in what changes nothing but what is said."""
-        if isinstance(frame, Lost):
-            self._lost.add(LossKey(frame.experiment, frame.target, frame.reason), frame.exchanges)
+        elif isinstance(frame, Extra | Lost | Left):
+            self.figures.hear(frame)
         elif isinstance(frame, Reported):
             self.faults.relay(frame.cause, frame.times)
         elif isinstance(frame, Aborted):
             self.aborts.hear(frame)
-        elif isinstance(frame, Left):
-            self._left.hear(frame)
-
-    def funnel(self) -> dict[FunnelKey, int]:
-        """Return the account of every covered exchange so far."""
-        return lines(self._funnel.totals())
-
-    def draws(self) -> dict[DrawnKey, Drawn]:
-        """Return how calls were drawn, of the configurations in force."""
-        gate = self._gate
-        known = {(plan.name, plan.settings.digest) for plan in gate.plans.values()}
-        found = drawn(self._funnel.totals())
-        return {key: sums for key, sums in found.items() if (key.experiment, key.config_digest) in known}
-
-    def lost(self) -> dict[LossKey, int]:
-        """Return how many exchanges of the funnel are known to have lost their legs."""
-        return self._lost.totals()
-
-    def remaining(self) -> list[Remaining]:
-        """Return what is left of every budget and time-box in force, see :class:`LimitsLeft`."""
-        return self._left.totals()
-
-    def active(self) -> dict[tuple[str, str], int]:
-        """Return how many shadows run or wait now, by experiment and target."""
-        return {key: state.tokens.taken for key, state in self._gate.states.items()}
-
-    def closed(self) -> dict[tuple[str, str], str]:
-        """Return why each target is closed, by experiment and target; empty where it is open."""
-        return {key: state.closed for key, state in self._gate.states.items()}
-
-    def sampling(self) -> dict[str, KeyFigures]:
-        """Return how the sampling keys of each experiment come that has one."""
-        return self._keys.figures(self._gate.plans.values())
 
     def queued(self) -> int:
         """Return how many hand-overs wait for the engine."""

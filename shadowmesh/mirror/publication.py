@@ -136,20 +136,20 @@ class Publication:
         reader = self._given_reader or providers.metric_reader(self.settings)
         if reader is None:
             return None
-        live = self._live
+        live, figures = self._live, self._live.figures
         return MirrorMetrics(
             reader,
             resource,
-            funnel=live.funnel,
-            active=live.active,
+            funnel=figures.funnel,
+            active=figures.active,
             queued=live.queued,
-            lost=live.lost,
-            closed=live.closed,
-            remaining=live.remaining,
+            lost=figures.lost,
+            closed=figures.closed,
+            remaining=figures.remaining,
             reloads=self._reloads,
             harm=lambda: live.guard.harm,
-            sampling=live.sampling,
-            draws=live.draws,
+            sampling=figures.sampling,
+            draws=figures.draws,
             captured=self._captured,
             aborts=live.aborts.totals,
         )

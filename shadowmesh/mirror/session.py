@@ -8,9 +8,10 @@ from shadowmesh.mirror.call_record import CallRecord
 from shadowmesh.mirror.choice import leading
 from shadowmesh.model import SESSION_BUCKETS
 from shadowmesh.policy.sampling import SamplingKey, session_bucket
+from shadowmesh.protocols.messages import Requests
 
 
-def bucket_of(record: CallRecord, *, several: bool) -> int | None:
+def bucket_of(record: CallRecord, requests: Requests, *, several: bool) -> int | None:
     """
     Return the bucket of a call, ``None`` where nobody knows to what it belongs.
 
@@ -19,16 +20,16 @@ def bucket_of(record: CallRecord, *, several: bool) -> int | None:
     """
     bucket = record.begin.session
     if bucket is None:
-        bucket = _in_request(record)
+        bucket = _in_request(record, requests)
     return record.pair_id % SESSION_BUCKETS if bucket is None and several else bucket
 
 
-def _in_request(record: CallRecord) -> int | None:
+def _in_request(record: CallRecord, requests: Requests) -> int | None:
     by, method_map = record.experiment.sampling.by, record.method_map
-    if not isinstance(by, SamplingKey) or by.field is None or method_map is None or not record.requests:
+    if not isinstance(by, SamplingKey) or by.field is None or method_map is None or not requests.data:
         return None
     path = _path(method_map, by.field)
-    message = None if path is None else method_map.parse_request(record.requests[0])
+    message = None if path is None else requests.at(0)
     if path is None or message is None:
         return None
     return session_bucket(record.experiment.name, path.first(message))

@@ -33,18 +33,19 @@ def status_of(
     Args:
         experiments: those of the configuration, switched off or not.
     """
+    figures = live.figures
     return InterceptorStatus(
         **snapshot.header(publication.life, publication.resource, live.faults),
         accepting=live.accepting,
         experiments=snapshot.experiments(
             experiments,
-            lines=live.funnel(),
-            active=live.active(),
-            closed=live.closed(),
-            lost=live.lost(),
-            remaining=live.remaining(),
+            lines=figures.funnel(),
+            active=figures.active(),
+            closed=figures.closed(),
+            lost=figures.lost(),
+            remaining=figures.remaining(),
             misfits=upkeep.findings,
-            keys=live.sampling(),
+            keys=figures.sampling(),
         ),
         buffers=Buffers(
             queue=Fill(used=live.queued(), cap=settings.queue_items),

@@ -69,7 +69,7 @@ class Upkeep:
 
     def check(self) -> None:
         """Look whether the experiments measure what they mean to; what is new is a fault of its own."""
-        for finding in self._self_check.look(self._live.funnel().items(), self._live.clock()):
+        for finding in self._self_check.look(self._live.figures.funnel().items(), self._live.clock()):
             self.findings.append(finding)
             self._live.faults.report("self-check", f"{finding.experiment}/{finding.target} {finding.detail}")
 

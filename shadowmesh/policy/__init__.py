@@ -16,8 +16,9 @@ Which calls are mirrored, to whom, and how much (pure: clock and randomness are 
   when a call is a shadow itself.
 - ``effects``: what calls may do in the world; ``transform``: what is changed in them; ``translation``: in which
   protocol they are asked again. The mirror gate applies them.
-- ``live_gate``: folds them into one decision, from method, metadata and what is known of each target
-  (``target_state``). ``notice``: a word given once to whoever has to know.
+- ``plan``: an experiment compiled for the live path, with what is known of each target (``target_state``).
+- ``live_gate``: folds them into one decision, from method, metadata and plans. ``notice``: a word given once to whoever
+  has to know. ``funnel``: the lines that every decision is counted in.
 - ``harm``: whether mirroring harms live calls, and then it stops, by ``harm_settings``. ``slots`` in which it is on and
   off are held against each other, by their ``slot_rank`` and a ``slow_limit``; ``harm_figures`` is what it looks at.
 """

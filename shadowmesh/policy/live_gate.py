@@ -1,202 +1,27 @@
 """
 The live gate: one decision per call, from what is known before a byte of the request is read.
 
-Whatever does not change from call to call is made once, with the plan: the live path looks up and compares. Where only
-the request can tell, the gate says so, and decides when it has been read.
+Whatever does not change from call to call stands in a ``plan``: the live path looks up and compares. Where only the
+request can tell, the gate says so, and decides when it has been read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
-from typing import NamedTuple
 
 from shadowmesh.model import Metadata
-from shadowmesh.names import META_PREVIOUS_ATTEMPTS, META_TARGET, Decision, DropReason
-from shadowmesh.policy.conditions import Conditions
-from shadowmesh.policy.draws import Draw
-from shadowmesh.policy.experiment import ExperimentSettings, TargetSettings
-from shadowmesh.policy.headers import AllowList
+from shadowmesh.names import META_PREVIOUS_ATTEMPTS, META_TARGET, DropReason
+from shadowmesh.policy.experiment import ExperimentSettings
+from shadowmesh.policy.funnel import Count
 from shadowmesh.policy.marker import TELLING, refusal
 from shadowmesh.policy.notice import Notice
-from shadowmesh.policy.retries import Attempts
+from shadowmesh.policy.plan import NOTHING_KNOWN, Missing, Plan, Ticket, Undecided
 from shadowmesh.policy.routes import Route, Routes
-from shadowmesh.policy.sampling import Sampler
 from shadowmesh.policy.target_state import TargetState
-
-
-class FunnelKey(NamedTuple):
-    """One line of the funnel; ``drop_reason`` is empty unless dropped or disabled."""
-
-    experiment: str
-    target: str
-    decision: str
-    drop_reason: str
-
-
-class LossKey(NamedTuple):
-    """Whose legs are known to be lost, and by whom."""
-
-    experiment: str
-    target: str
-    reason: str
-
 
 # Of a call that its client tries again only the first attempt is mirrored: gRPC says so with every further one, retried
 # or hedged (gRFC A6). The others are a shadow's marker.
 _TELLING = TELLING | {META_PREVIOUS_ATTEMPTS}
-_DISABLED = frozenset(
-    (DropReason.MARKED, DropReason.RETRY, DropReason.OTHER_MODEL, DropReason.OFF_SLOT, DropReason.HARM)
-)
-Counted = FunnelKey | Draw
-"""A line of the funnel, or how a call was drawn: one that was not taken is its ``not_sampled``, see :func:`lines`."""
-Count = Callable[[Counted], None]
-"""Counts one exchange."""
-Missing = Callable[[str], None]
-"""Counts a call without the sampling key of this experiment; from any thread that samples."""
-
-
-def lines(counted: Mapping[Counted, int]) -> dict[FunnelKey, int]:
-    """Return the lines of the funnel out of what a gate has counted."""
-    found: dict[FunnelKey, int] = {}
-    for key, times in counted.items():
-        if isinstance(key, FunnelKey):
-            line = key
-        elif not key.taken:
-            line = FunnelKey(key.experiment, key.target, Decision.NOT_SAMPLED.value, "")
-        else:
-            continue
-        found[line] = found.get(line, 0) + times
-    return found
-
-
-_NOTHING_KNOWN: Mapping[tuple[str, str], TargetState] = {}
-
-
-class Admission(NamedTuple):
-    """One sampled target of an exchange; a ``drop_reason`` says that its shadow is shed."""
-
-    target: str
-    probability: float
-    drop_reason: str = ""
-
-
-class TargetPlan:
-    """One target, compiled for the live path."""
-
-    __slots__ = ("admission", "mirrored", "name", "not_sampled", "rate", "state", "taken")
-
-    def __init__(
-        self, experiment: ExperimentSettings, settings: TargetSettings, known: TargetState | None, *, keyed: bool
-    ) -> None:
-        """
-        Compile.
-
-        Args:
-            keyed: whether calls that share a key are sampled alike.
-
-        Attributes:
-            not_sampled: what counts a call that passes by.
-            taken: what counts one that is taken, where each is drawn by itself.
-        """
-        self.name = settings.name
-        self.rate = settings.rate
-        self.state = known if known is not None and known.fits(settings) else TargetState(settings, known)
-        self.admission = Admission(settings.name, settings.rate)
-        # Plain strings: an enum's hash is a Python function, and these are looked up once per call.
-        about = (experiment.name, settings.name)
-        self.mirrored = FunnelKey(*about, Decision.MIRRORED.value, "")
-        self.not_sampled: Counted = FunnelKey(*about, Decision.NOT_SAMPLED.value, "")
-        self.taken: Draw | None = None
-        if 0.0 < settings.rate < 1.0 and not keyed:
-            self.taken = Draw(*about, experiment.digest, settings.rate, taken=True)
-            self.not_sampled = self.taken._replace(taken=False)
-
-
-class Undecided(NamedTuple):
-    """
-    A call of which only the request tells whose it is, or whether it is sampled; it is tapped until that is read.
-
-    ``plans`` are those whose call it may be, in order. ``unwanted`` is given when nobody wants what passes.
-    """
-
-    plans: tuple[Plan, ...]
-    method: str
-    metadata: Metadata
-    unwanted: Notice
-
-
-class Ticket(NamedTuple):
-    """
-    A call that is sampled for at least one target: by which experiment, who takes part, and whether any shadow is
-    to be called as far as is known yet. Of one that is ``undecided`` only the first of its plans is known.
-    """
-
-    plan: Plan
-    admissions: tuple[Admission, ...]
-    mirrored: bool
-    undecided: Undecided | None = None
-
-
-class Plan:
-    """An experiment, compiled for the live path."""
-
-    __slots__ = ("_mirrored", "asks", "attempts", "drawn", "headers", "name", "sampler", "settings",
-                 "states", "targets", "trusting", "when")  # fmt: skip
-
-    def __init__(
-        self,
-        settings: ExperimentSettings,
-        known: Mapping[tuple[str, str], TargetState] = _NOTHING_KNOWN,
-        before: Plan | None = None,
-        missing: Missing | None = None,
-    ) -> None:
-        """
-        Compile; ``before`` is the plan of the same experiment before a reload.
-
-        Attributes:
-            drawn: whether any target takes some calls and not others.
-            asks: whether the request has to be read to tell if a call is this experiment's, or sampled.
-        """
-        self.name = settings.name
-        self.settings = settings
-        self.trusting = settings.trust_marker
-        self.when = Conditions(settings.when)
-        self.attempts: Attempts | None = Attempts(settings.retries) if settings.retries.keys else None
-        self.sampler: Sampler = Sampler(
-            settings.name, settings.sampling, missing=None if missing is None else partial(missing, settings.name)
-        )
-        if before is not None:
-            # What was seen of calls lately outlives a reload that asks the same of them.
-            if before.settings.retries == settings.retries:
-                self.attempts = before.attempts
-            if before.settings.sampling == settings.sampling:
-                self.sampler = before.sampler
-        self.targets = tuple(
-            TargetPlan(settings, target, known.get((settings.name, target.name)), keyed=self.sampler.keyed)
-            for target in settings.targets
-        )
-        self.states: Mapping[str, TargetState] = {target.name: target.state for target in self.targets}
-        self._mirrored = {target.name: target.mirrored for target in self.targets}
-        self.drawn = any(0.0 < target.rate < 1.0 for target in self.targets)
-        self.asks = self.when.reads_model or (self.drawn and self.sampler.field is not None)
-        # One list for all targets: a key leaves the live side if any target may see it; the engine filters again
-        # for each target.
-        keys = tuple(key for target in settings.targets for key in target.metadata)
-        # Where markers are not believed, shadows bear the ids of all a call has gone through, to end what goes round.
-        self.headers = AllowList(keys, never=settings.never, passes_instances=not settings.trust_marker) or None
-
-    @property
-    def open(self) -> bool:
-        """Whether any target takes calls now."""
-        return any(target.rate > 0.0 and not target.state.closed for target in self.targets)
-
-    def key(self, admission: Admission) -> FunnelKey:
-        """Return the line of the funnel that an exchange with this admission belongs to."""
-        if not admission.drop_reason:
-            return self._mirrored[admission.target]
-        decision = Decision.DISABLED if admission.drop_reason in _DISABLED else Decision.DROPPED
-        return FunnelKey(self.name, admission.target, decision.value, str(admission.drop_reason))
 
 
 class LiveGate:
@@ -223,7 +48,7 @@ class LiveGate:
         self._count = count
         self.arrived: Callable[[str], object] | None = None if before is None else before.arrived
         self.instance_id: str = "" if before is None else before.instance_id
-        known = _NOTHING_KNOWN if before is None else {**before.gone, **before.states}
+        known = NOTHING_KNOWN if before is None else {**before.gone, **before.states}
         old: Mapping[str, Plan] = {} if before is None else before.plans
         plans = [Plan(settings, known, old.get(settings.name), missing) for settings in experiments]
         self.plans: dict[str, Plan] = {plan.name: plan for plan in plans}

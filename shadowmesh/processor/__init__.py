@@ -26,6 +26,7 @@ The processor: spans of legs in, comparisons out as metrics and compare spans.
 - ``routes``: what the HTTP port answers beside OTLP: ``scrape`` and ``verdict_routes``.
 - ``compare_span``: the small span that says in the trace what the pair showed.
 - ``decode_content``: captured text out of log events (pure).
+- ``decoded``: what one request holds, whichever signal it is of.
 - ``pipeline``: all of the above folded, from bytes to pairs and from stored pairs to metrics, without I/O.
 - ``keeper``: journal, pipeline and store joined: what is acknowledged survives, what is stored is counted once, and
   what it fails on goes ``aside``. ``identity`` is the name that outlives the process, and the resource that says it;

@@ -20,6 +20,7 @@ from shadowmesh.processor.journal_format import Damage, Record
 from shadowmesh.processor.journal_segments import Entry, Segments
 from shadowmesh.processor.journal_settings import JournalSettings
 from shadowmesh.telemetry.faults import Faults
+from shadowmesh.telemetry.status_shape import JournalTroubles
 
 # When a refused sender is to come back. Room on the disk comes with stored pairs or with an operator, so not at once.
 _BUSY_SECONDS = 1.0
@@ -39,6 +40,17 @@ class JournalCounts:
     unsynced_failures: int = 0
     damaged: int = 0
     damaged_bytes: int = 0
+
+    def troubles(self) -> JournalTroubles:
+        """Return what of it somebody has to do something about."""
+        return JournalTroubles(
+            full=self.refused_full,
+            busy=self.refused_busy,
+            failing=self.refused_failing,
+            unsynced=self.unsynced_failures,
+            damaged=self.damaged,
+            damaged_bytes=self.damaged_bytes,
+        )
 
 
 class _Waiting:

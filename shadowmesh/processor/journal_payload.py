@@ -5,9 +5,10 @@ from __future__ import annotations
 from struct import Struct
 
 from shadowmesh.errors import DecodeError
+from shadowmesh.processor.decoded import NOTHING, Decoded
 from shadowmesh.processor.intake import Signal
 from shadowmesh.processor.journal_format import Kind, Record
-from shadowmesh.processor.pipeline import NOTHING, Decoded, Pipeline
+from shadowmesh.processor.pipeline import Pipeline
 
 _KINDS = {Signal.TRACES: Kind.TRACES, Signal.METRICS: Kind.METRICS, Signal.LOGS: Kind.LOGS}
 _SIGNALS = {int(kind): signal for signal, kind in _KINDS.items()}

@@ -25,13 +25,14 @@ from shadowmesh.names import (
 from shadowmesh.processor.aside import Aside
 from shadowmesh.processor.belongings import open_belongings
 from shadowmesh.processor.checkpoint import Reached, to_bytes
+from shadowmesh.processor.decoded import NOTHING
 from shadowmesh.processor.folds import Folds
 from shadowmesh.processor.intake import Accepted, Signal
 from shadowmesh.processor.journal import Journal
 from shadowmesh.processor.journal_format import RECORD_HEAD
 from shadowmesh.processor.journal_payload import payload
 from shadowmesh.processor.judging import Judging
-from shadowmesh.processor.pipeline import NOTHING, Pipeline
+from shadowmesh.processor.pipeline import Pipeline
 from shadowmesh.processor.recovery import Recovery
 from shadowmesh.processor.settings import ProcessorSettings
 from shadowmesh.processor.writer import Stored, Writer
@@ -117,6 +118,7 @@ class Keeper:
             return None
         return Storage(
             journal=Fill(used=self._journal.size, cap=self._settings.journal_settings.max_bytes),
+            journal_troubles=self._journal.counts.troubles(),
             store=self.place,
             waiting=self._writer.waiting,
             refused=self._writer.refused,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
-from typing import Any, NamedTuple
+from typing import Any
 
 from opentelemetry.sdk.metrics.export import Metric, MetricsData, ResourceMetrics, ScopeMetrics
 from opentelemetry.sdk.resources import Resource
@@ -23,10 +23,10 @@ from shadowmesh.model import Comparison, Leg, Pair
 from shadowmesh.names import CostSource, Outcome, SpanOutcome
 from shadowmesh.pricing import Pricing
 from shadowmesh.processor.compare_span import compare_span, remarkable
-from shadowmesh.processor.decode import Counters, SpanDecoder, Spans, decode_counters
+from shadowmesh.processor.decode import SpanDecoder
 from shadowmesh.processor.decode_attributes import LEG
-from shadowmesh.processor.decode_content import decode_contents
 from shadowmesh.processor.decode_view import otlp_view
+from shadowmesh.processor.decoded import Decoded, decode_request
 from shadowmesh.processor.funnel import Account, FunnelBook
 from shadowmesh.processor.intake import Signal
 from shadowmesh.processor.metrics import PairMetrics
@@ -43,22 +43,6 @@ Clock = Callable[[], int]
 """Nanoseconds: of a monotonic clock, or of the wall."""
 Put = Callable[[PairRecord | Content, int], None]
 """Takes what is to be stored, and the smallest position of the journal it was made from."""
-
-
-class Decoded(NamedTuple):
-    """What one request holds: legs, the interceptors' counters, captured text."""
-
-    spans: Spans
-    counters: Counters
-    contents: list[Content]
-
-    @property
-    def ours(self) -> bool:
-        """Whether anything of it is worth keeping."""
-        return bool(self.spans.legs or any(self.counters) or self.contents)
-
-
-NOTHING = Decoded(Spans([], 0, 0, "", []), Counters([], []), [])
 
 
 class Pipeline:
@@ -137,11 +121,7 @@ class Pipeline:
         Raises:
             DecodeError: the bytes are no request of this signal.
         """
-        if signal is Signal.TRACES:
-            return NOTHING._replace(spans=self._decoder.decode(request))
-        if signal is Signal.METRICS:
-            return NOTHING._replace(counters=decode_counters(request))
-        return NOTHING._replace(contents=decode_contents(request))
+        return decode_request(signal, request, self._decoder)
 
     def apply(self, decoded: Decoded, position: int, *, counted: bool = True) -> int:
         """

@@ -4,7 +4,7 @@ What the bytes of a call mean (pure: takes bytes and message classes, loads noth
 - ``paths``: the path language, ``usage.input_tokens`` or ``messages[*].content``, over a protobuf message.
 - ``sources``: where a map finds a value: paths, and what is made of them, over JSON in a field (``json_source``) and
   tensors by name (``tensors``) too; ``structs`` are JSON as protobuf has it.
-- ``protocol_map``: the shape of a protocol map's data file, and a map bound to message classes.
+- ``map_settings``: the shape of a protocol map's data file; ``protocol_map``: a map bound to message classes.
 - ``parts``: prompt, ``conversation`` and tools of a request, in fields or in JSON (``json_parts``, by ``json_paths``);
   ``tool_calls`` are those of either side.
 - ``rewrite`` changes a request, at paths that are ``settable``: by ``edits`` of single fields, ``conversation_edits``,
@@ -13,8 +13,10 @@ What the bytes of a call mean (pure: takes bytes and message classes, loads noth
 - ``identity``: the id by which a server knows a request, in whose place a shadow gets its own; ``aborts`` are methods
   by which a client ends requests of these ids.
 - ``streams``: how the messages of an answer become the answer.
-- ``reading``: bytes of one exchange → :class:`~shadowmesh.model.Fields` and the answer itself.
-- ``content``: the same bytes → the messages that were said, as the GenAI conventions write them.
+- ``messages``: bytes of one exchange → its messages, each parsed once.
+- ``reading``: these → :class:`~shadowmesh.model.Fields` and the answer itself; ``fields`` finds those of a message
+  together.
+- ``content``: the same → what was said, as the GenAI conventions write it.
 - ``exchanges``: one long call → the exchanges inside it.
 - ``translation``: a request of one protocol → the same question in another, or why not. ``generate_map`` is what a map
   says of it (``generate``), over ``places`` (``tensor_places`` for tensors) and ``turns`` of a conversation;

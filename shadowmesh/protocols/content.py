@@ -1,5 +1,5 @@
 """
-The bytes of one exchange → what was said, as messages of the GenAI conventions.
+The messages of one exchange → what was said, as messages of the GenAI conventions.
 
 Their form is that of the JSON schemas of semantic conventions 1.41.1, ``docs/gen-ai/gen-ai-input-messages.json``,
 ``gen-ai-output-messages.json`` and ``gen-ai-system-instructions.json``. A list is cut to a size of its JSON: whole
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
 
+from shadowmesh.protocols.messages import Answer, Requests
 from shadowmesh.protocols.protocol_map import MethodMap
 from shadowmesh.protocols.reading import is_read, joined, reasons_of, tool_calls
 from shadowmesh.protocols.tool_calls import ToolCall, ToolResult
@@ -41,24 +42,24 @@ TextOf = Callable[[Sequence[int]], str | None]
 """Returns the text of token ids, ``None`` where one of them is no token."""
 
 
-def read_instructions(method_map: MethodMap, requests: Sequence[bytes], limit: int) -> Said:
+def read_instructions(requests: Requests, limit: int) -> Said:
     """Return the parts of the system prompt that stands apart; one inside the conversation is a message of it."""
-    path = method_map.parts.instructions
+    path = requests.method_map.parts.instructions if requests.method_map is not None else None
     if path is None:
         return NOTHING
-    parts = (_text(said) for message in _parsed(method_map.parse_request, requests) for said in path.find(message))
+    parts = (_text(said) for message in requests.unbroken for said in path.find(message))
     room = _Room(limit)
     return room.said(room.parts(parts))
 
 
-def read_input(method_map: MethodMap, requests: Sequence[bytes], limit: int, text_of: TextOf | None = None) -> Said:
+def read_input(requests: Requests, limit: int, text_of: TextOf | None = None) -> Said:
     """Return what the model was given: the prompt as a message of the user, the conversation as it is."""
-    return _Room(limit).messages(_asked(method_map, requests, text_of))
+    if requests.method_map is None:
+        return NOTHING
+    return _Room(limit).messages(_asked(requests.method_map, requests.unbroken, text_of))
 
 
-def read_output(
-    method_map: MethodMap, responses: Sequence[bytes], finish_reason: str, limit: int, text_of: TextOf | None = None
-) -> Said:
+def read_output(answer: Answer, finish_reason: str, limit: int, text_of: TextOf | None = None) -> Said:
     """
     Return the answer as far as it went: a message for each output, none where there was no response.
 
@@ -68,8 +69,8 @@ def read_output(
         finish_reason: why it ended, of outputs that do not say it themselves.
         text_of: makes text of token ids, for protocols that have nothing else.
     """
-    answers = list(_parsed(method_map.parse_response, responses))
-    if not answers:
+    method_map, answers = answer.method_map, answer.unbroken
+    if method_map is None or not answers:
         return NOTHING
     texts = _texts(method_map, answers, text_of) if is_read(method_map, answers) else None
     return _UNKNOWN if texts is None else _Room(limit).messages(_answered(method_map, answers, texts, finish_reason))
@@ -88,20 +89,11 @@ def _texts(method_map: MethodMap, answers: Sequence[Message], text_of: TextOf | 
     return texts
 
 
-def _parsed(parse: Any, data: Sequence[bytes]) -> Iterator[Message]:
-    """Yield messages up to the first that is none: what follows would seem to stand where it does not."""
-    for one in data:
-        message = parse(one)
-        if message is None:
-            return
-        yield message
-
-
 def _asked(
-    method_map: MethodMap, requests: Sequence[bytes], text_of: TextOf | None
+    method_map: MethodMap, requests: Sequence[Message], text_of: TextOf | None
 ) -> Iterator[tuple[dict[str, Any], Iterable[Part]]]:
     parts = method_map.parts
-    for request in _parsed(method_map.parse_request, requests):
+    for request in requests:
         for text in tuple(parts.prompts(request)) or _prompt_of_ids(method_map, request, text_of):
             yield {"role": "user"}, [_text(text)]
         for role, said in parts.conversation.said(request) if parts.conversation is not None else ():

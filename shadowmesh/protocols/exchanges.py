@@ -2,11 +2,13 @@
 One call → the exchanges inside it.
 
 Mostly a call is one exchange. On long bidirectional streams one call carries many; the map says by which id, or that
-by order, a response belongs to a request, and which response is the last.
+by order, a response belongs to a request, and which response is the last. Requests with the same id, or without any,
+are answered one after the other, as clients send them that do not ask for the next before they have the last.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +16,8 @@ from google.protobuf.message import Message
 
 from shadowmesh.protocols.protocol_map import MethodMap
 from shadowmesh.protocols.sources import Source
+
+_NOBODYS: deque[Slice] = deque()
 
 
 @dataclass(slots=True)
@@ -41,19 +45,21 @@ def split(method_map: MethodMap | None, requests: Sequence[bytes], responses: Se
     rule = method_map.exchanges
     if rule.request_id is None or rule.response_id is None:
         return _by_order(method_map, requests, responses) or [Slice(None)]
-    slices: dict[str, Slice] = {}
+    slices: list[Slice] = []
+    waiting: dict[str, deque[Slice]] = {}
     for position, data in enumerate(requests):
-        key = _id(rule.request_id, method_map.parse_request(data))
-        slices.setdefault(key, Slice(key)).requests.append(position)
+        identity = _id(rule.request_id, method_map.parse_request(data))
+        alike = waiting.setdefault(identity, deque())
+        slices.append(Slice(str(position), [position]))
+        alike.append(slices[-1])
     for position, data in enumerate(responses):
         response = method_map.parse_response(data)
-        if response is None:
-            continue
-        exchange = slices.get(_id(rule.response_id, response))
-        if exchange is not None and not exchange.ended:
-            exchange.responses.append(position)
-            exchange.ended = _ends(method_map, response)
-    return list(slices.values()) or [Slice(None)]
+        alike = _NOBODYS if response is None else waiting.get(_id(rule.response_id, response), _NOBODYS)
+        if response is not None and alike:
+            alike[0].responses.append(position)
+            if _ends(method_map, response):
+                alike.popleft().ended = True
+    return slices or [Slice(None)]
 
 
 def _by_order(method_map: MethodMap, requests: Sequence[bytes], responses: Sequence[bytes]) -> list[Slice]:

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from pydantic import Field, field_validator
 
 from shadowmesh.errors import ProtocolMapError
-from shadowmesh.protocols.generation import LISTS, PARAMETERS
+from shadowmesh.protocols.generation import LISTS, PARAMETERS, UnfitError
 from shadowmesh.protocols.paths import Path, descriptor_of
 from shadowmesh.protocols.places import FieldPlace, Place
 from shadowmesh.protocols.sources import Find, Source
@@ -153,9 +153,19 @@ class Generate:
         return frozenset(name for name, place in places.items() if place is not None)
 
     def is_greedy(self, message: Message) -> bool:
-        """Return whether a request switches sampling off, whatever it says of it."""
+        """
+        Return whether a request switches sampling off, whatever it says of it.
+
+        Raises:
+            UnfitError: it says neither that nor the contrary.
+        """
         rule = self.settings.greedy
-        return rule is not None and self.greedy is not None and list(self.greedy.read(message)) != [rule.sampled]
+        if rule is None or self.greedy is None:
+            return False
+        said = list(self.greedy.read(message))
+        if not {*said} <= {rule.greedy, rule.sampled}:
+            raise UnfitError("of another kind")
+        return said != [rule.sampled]
 
     def _place(self, text: str | None) -> Place | None:
         return None if text is None else self._compiled(text)

@@ -70,11 +70,13 @@ def _asked(generate: Generate, message: Message) -> Generation | Refusal:
             if value is not None:
                 parameters[name] = value
         stream = _streams(generate, message)
+        name = "" if generate.greedy is None else generate.greedy.text
+        greedy = generate.is_greedy(message)
     except ValueError as error:
         if name == "the prompt" and isinstance(error, UnfitError):
             return Refusal(str(error))
         return Refusal(f"{name} cannot be read")
-    if generate.is_greedy(message):
+    if greedy:
         parameters["temperature"] = 0.0
     return Generation(**asks, model=model, stream=stream, parameters=stated(parameters))
 

@@ -11,39 +11,31 @@ from collections.abc import Sequence
 
 from google.protobuf.message import Message
 
+from shadowmesh.protocols.messages import Answer
 from shadowmesh.protocols.protocol_map import MethodMap
-from shadowmesh.protocols.reading import joined, read_output
+from shadowmesh.protocols.reading import is_read, joined
 
 _FORMS = ("text", "ids")
 
 
-def output_like(
-    live: tuple[MethodMap, Sequence[bytes]], other: tuple[MethodMap, Sequence[bytes]], *, same_tokenizer: bool
-) -> tuple[bytes, ...] | None:
-    """
-    Return the other answer in the parts that ``read_output`` gives of the live one, ``None`` where it cannot be put so.
-
-    Args:
-        live: how the live answer is read, and its messages.
-        other: likewise of the other one.
-    """
-    if read_output(*live) is None or read_output(*other) is None:
+def output_like(live: Answer, other: Answer, *, same_tokenizer: bool) -> tuple[bytes, ...] | None:
+    """Return the other answer in the parts that the live one is read in, ``None`` where it cannot be put so."""
+    live_map, other_map = live.method_map, other.method_map
+    if live_map is None or other_map is None or not _is_known(live_map, live) or not _is_known(other_map, other):
         return None
-    live_map, other_map = live[0], other[0]
-    forms, others = (_forms(method_map, _parsed(method_map, messages)) for method_map, messages in (live, other))
+    forms, others = _forms(live_map, live.some), _forms(other_map, other.some)
     if not forms <= others or ("ids" in forms and not same_tokenizer):
         return None
-    answers = _parsed(other_map, other[1])
-    texts = joined(other_map, "text", answers) if "text" in forms else {}
+    texts = joined(other_map, "text", other.some) if "text" in forms else {}
     parts = [texts[index] for index in sorted(texts)] or ([b""] if "text" in live_map.response else [])
     if "ids" in forms:
-        found = other_map.pieces.outputs(other_map.response["ids"], answers)
+        found = other_map.pieces.outputs(other_map.response["ids"], other.some)
         parts += [b" ".join(b"%d" % one for one in found[index]) for index in sorted(found)]
     return tuple(parts)
 
 
-def _parsed(method_map: MethodMap, messages: Sequence[bytes]) -> list[Message]:
-    return [message for message in map(method_map.parse_response, messages) if message is not None]
+def _is_known(method_map: MethodMap, answer: Answer) -> bool:
+    return answer.whole and is_read(method_map, answer.some)
 
 
 def _forms(method_map: MethodMap, answers: Sequence[Message]) -> frozenset[str]:

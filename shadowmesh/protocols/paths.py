@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any, Literal, NamedTuple, cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -33,6 +34,8 @@ _STEP = re.compile(
 _REALS = frozenset({FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT})
 
 
+Get = Callable[[Any], Any]
+"""Returns a value of a message, or ``None``."""
 _Find = Callable[[Any], Sequence[Any]]
 _Select = Callable[[Any], Sequence[Any]]
 """Takes the elements of a list, or a map, and returns those that are meant."""
@@ -61,8 +64,13 @@ class Path:
         self.plain = all(step.select in (None, _each_of) for step in steps)
         """Whether it selects nothing but whole lists: only then what it leads to can be changed on the wire."""
         self.kind: Kind = _kind(_value_of(self.fields[-1]))
+        self.selects = _selects(steps)
+        """Whether it selects of lists or maps on the way; else it leads to one value or none."""
         self.find = _finder(tuple(steps), False)
-        self._place = _placer(tuple(steps), self.find)
+        self.first = _first(tuple(steps), self.find)
+        """Returns the first value, or ``None``."""
+        self.placed = _placer(tuple(steps), self.find)
+        """Returns every value with the place that it has in the first list on the way; without a list that is 0."""
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -74,18 +82,9 @@ class Path:
         """Whether it can lead to several values."""
         return any(is_repeated(field) for field in self.fields)
 
-    def placed(self, message: Message) -> Sequence[Placed]:
-        """Return every value with the place that it has in the first list on the way; without a list that is 0."""
-        return self._place(message)
-
     def values(self, message: Message) -> list[Any]:
         """Return every value found, in order; enum values by name."""
         return list(self.find(message))
-
-    def first(self, message: Message) -> Any | None:
-        """Return the first value, or ``None``."""
-        found = self.find(message)
-        return found[0] if found else None
 
 
 def descriptor_of(message_class: type[Message]) -> Descriptor:
@@ -209,28 +208,56 @@ def _labels(field: FieldDescriptor) -> dict[int, str] | None:
 
 def _finder(steps: tuple[_Step, ...], inside_present: bool) -> _Find:
     """Return what finds the values of ``steps``: closures, because every field of every mirrored message is read."""
+    if not _selects(steps):
+        get = value_at([step.field for step in steps], inside_present=inside_present)
+        return lambda message: (value,) if (value := get(message)) is not None else ()
     (field, select), rest = steps[0], steps[1:]
     name = field.name
-    deeper = _finder(rest, True) if rest else None
     if select is not None:
-        return _selected(field, select, deeper)
-    if deeper is not None:
-        # Only messages have fields, and every message has presence.
-        return lambda message: deeper(getattr(message, name)) if message.HasField(name) else ()
-    labels, presence = _labels(field), field.has_presence
-    if labels is not None:
-        label = labels.get
+        return _selected(field, select, _finder(rest, True) if rest else None)
+    # Only messages have fields, and every message has presence.
+    deeper = _finder(rest, True)
+    return lambda message: deeper(getattr(message, name)) if message.HasField(name) else ()
 
-        def labelled(message: Any) -> Sequence[Any]:
-            number = getattr(message, name)
-            return (label(number, str(number)),) if (message.HasField(name) if presence else number) else ()
 
-        return labelled
-    if presence:
-        return lambda message: (getattr(message, name),) if message.HasField(name) else ()
-    default = field.default_value
-    said_at_default = inside_present and not isinstance(default, (str, bytes))
-    return lambda message: (value,) if (value := getattr(message, name)) != default or said_at_default else ()
+def _selects(steps: Sequence[_Step]) -> bool:
+    return any(step.select is not None for step in steps)
+
+
+def _first(steps: tuple[_Step, ...], find: _Find) -> Get:
+    if not _selects(steps):
+        return value_at([step.field for step in steps], inside_present=False)
+    return lambda message: found[0] if (found := find(message)) else None
+
+
+def value_at(fields: Sequence[FieldDescriptor], *, inside_present: bool) -> Get:
+    """
+    Return what gets the value of a field, or ``None`` where it is absent; each of ``fields`` is inside the one before.
+
+    Args:
+        inside_present: whether the first of them is inside a message that was sent as a field.
+    """
+    field, rest = fields[0], fields[1:]
+    name = field.name
+    if rest:
+        deeper = value_at(rest, inside_present=True)
+        return lambda message: deeper(getattr(message, name)) if message.HasField(name) else None
+    labels = _labels(field)
+    if labels is None:
+        said_at_default = inside_present and field.cpp_type != FieldDescriptor.CPPTYPE_STRING
+        return _value_at(field, said_at_default=said_at_default)
+    label, get = labels.get, _value_at(field, said_at_default=False)
+    return lambda message: label(number, str(number)) if (number := get(message)) is not None else None
+
+
+def _value_at(field: FieldDescriptor, *, said_at_default: bool) -> Get:
+    name = field.name
+    if not field.has_presence:
+        return attrgetter(name) if said_at_default else lambda message: getattr(message, name) or None
+    if field.message_type is not None or field.default_value:
+        return lambda message: getattr(message, name) if message.HasField(name) else None
+    # What is not the default is there: mostly one look is enough.
+    return lambda message: value if (value := getattr(message, name)) or message.HasField(name) else None
 
 
 def _placer(steps: tuple[_Step, ...], find: _Find) -> Callable[[Any], list[Placed]]:
@@ -240,12 +267,19 @@ def _placer(steps: tuple[_Step, ...], find: _Find) -> Callable[[Any], list[Place
     outer, rest = _finder(steps[: first + 1], False), steps[first + 1 :]
     if not rest:
         return lambda message: list(enumerate(outer(message)))
+    if not _selects(rest):
+        get = value_at([step.field for step in rest], inside_present=True)
+        return lambda message: [
+            (place, value) for place, one in enumerate(outer(message)) if (value := get(one)) is not None
+        ]
     inner = _finder(rest, True)
     return lambda message: [(place, value) for place, one in enumerate(outer(message)) for value in inner(one)]
 
 
 def _selected(field: FieldDescriptor, select: _Select, deeper: _Find | None) -> _Find:
     name = field.name
+    if deeper is None and select is _each_of and _labels(_value_of(field)) is None:
+        return attrgetter(name)
     if deeper is not None:
         return lambda message: [found for item in select(getattr(message, name)) for found in deeper(item)]
     labels = _labels(_value_of(field))

@@ -1,183 +1,41 @@
 """
 A protocol map: which field of which message is the model, the answer, the token counts.
 
-The data file is a :class:`ProtocolMapSettings`; a :class:`MethodMap` is one method of it bound to the classes of
-its messages. Bytes that do not parse read as "nothing said": a map never raises on input.
+A :class:`MethodMap` is one method of a :class:`~shadowmesh.protocols.map_settings.ProtocolMapSettings` bound to the
+classes of its messages. Bytes that do not parse read as "nothing said": a map never raises on input.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError as ProtobufDecodeError
 from google.protobuf.message import Message
-from pydantic import Field, model_validator
 
 from shadowmesh.errors import ProtocolMapError
-from shadowmesh.protocols.aborts import Abort, AbortSettings, bind_abort
+from shadowmesh.protocols.aborts import Abort, bind_abort
 from shadowmesh.protocols.call_metadata import in_call, keys_of
-from shadowmesh.protocols.generate_map import Generate, GenerateSettings
-from shadowmesh.protocols.identity import Identity, IdentitySettings
+from shadowmesh.protocols.fields import answer_fields, request_fields
+from shadowmesh.protocols.generate_map import Generate
+from shadowmesh.protocols.identity import Identity
 from shadowmesh.protocols.json_source import json_source
-from shadowmesh.protocols.parts import PartPaths, RequestParts
+from shadowmesh.protocols.map_settings import (
+    CostPaths,
+    ExchangeRule,
+    MessageNames,
+    MethodSettings,
+    ProtocolMapSettings,
+)
+from shadowmesh.protocols.parts import RequestParts
 from shadowmesh.protocols.paths import Kind, Path, descriptor_of
 from shadowmesh.protocols.sources import Make, Source, source
-from shadowmesh.protocols.streams import COUNTED, Pieces, StreamSettings
+from shadowmesh.protocols.streams import COUNTED, Pieces
 from shadowmesh.protocols.tensors import TensorLists, tensor_function
-from shadowmesh.protocols.tool_calls import ToolCallPaths, tool_calls
+from shadowmesh.protocols.tool_calls import tool_calls
 from shadowmesh.settings import Settings
-
-
-class RequestPaths(Settings):
-    """
-    Where a request says what it asks for; the first request message of the exchange decides.
-
-    Each may be said by the call's metadata too, ``md:key``.
-    """
-
-    model: str | None = None
-    max_tokens: str | None = None
-    temperature: str | None = None
-    top_p: str | None = None
-    top_k: str | None = None
-    seed: str | None = None
-    stop_sequences: str | None = None
-
-
-class CostPaths(Settings):
-    """
-    Where a response says what it cost: ``units`` of the ``amount`` are one of the currency.
-
-    It is what was asked of the caller, and goes before every price that is known here.
-    """
-
-    amount: str
-    units: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
-    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
-
-
-class ResponsePaths(Settings):
-    """
-    Where a response says what it is; of several messages the last one that says it decides, unless ``stream`` says
-    otherwise.
-
-    The texts of all messages, joined, are the answer. ``text`` may be bytes, which need not be whole characters before
-    they are joined. ``ids`` are its tokens, where a protocol has these instead. ``reasoning`` is what a model thought
-    before, and no part of the answer.
-    """
-
-    text: str | None = None
-    ids: str | None = None
-    reasoning: str | None = None
-    tool_calls: ToolCallPaths | None = None
-    id: str | None = None
-    model: str | None = None
-    finish_reason: str | None = None
-    input_tokens: str | None = None
-    output_tokens: str | None = None
-    cached_input_tokens: str | None = None
-    reasoning_output_tokens: str | None = None
-    cost: CostPaths | None = None
-
-
-class ExchangeRule(Settings):
-    """
-    How one call splits into exchanges.
-
-    By ``id`` a response belongs to the request that has its id, by ``order`` to the first request that is not done. An
-    exchange ends with the first response that has a value at ``end``; without ``end`` each request has one response.
-    """
-
-    by: Literal["id", "order"] = "id"
-    request: str | None = None
-    response: str | None = None
-    end: str | None = None
-
-    @model_validator(mode="after")
-    def _whole(self) -> ExchangeRule:
-        if (self.by == "id") != (self.request is not None and self.response is not None):
-            raise ValueError("request and response say where the id is, and belong to by: id")
-        return self
-
-
-class MessageNames(Settings):
-    """The messages of a method, by full name, where its own service is not in the schema."""
-
-    request: str
-    response: str
-
-
-class TensorSettings(Settings):
-    """Where the request and the response of a method have tensors, for ``tensor(…)``."""
-
-    request: TensorLists | None = None
-    response: TensorLists | None = None
-
-
-class MethodSettings(Settings):
-    """
-    One method of a protocol.
-
-    ``unshadowable`` is true of requests that no other server could take: they name what is in one server's memory.
-    ``identity`` is where a request has an id that no other running one may have: a shadow gets one of its own.
-    ``generate`` is how the method is asked to generate, for translation; ``presets`` are several ways by name.
-    """
-
-    messages: MessageNames | None = None
-    operation: str | None = None
-    identity: IdentitySettings | None = None
-    tensors: TensorSettings = TensorSettings()
-    request: RequestPaths = RequestPaths()
-    parts: PartPaths = PartPaths()
-    response: ResponsePaths = ResponsePaths()
-    stream: StreamSettings = StreamSettings()
-    exchanges: ExchangeRule | None = None
-    unshadowable: tuple[str, ...] = ()
-    generate: GenerateSettings | None = None
-    presets: dict[str, GenerateSettings] = Field(default={})
-
-    @model_validator(mode="after")
-    def _one_way_or_several(self) -> MethodSettings:
-        if self.generate is not None and self.presets:
-            raise ValueError("generate is the only way to ask, and presets are several")
-        return self
-
-    @model_validator(mode="after")
-    def _one_id_for_one_thing(self) -> MethodSettings:
-        if self.identity is not None and self.exchanges is not None:
-            raise ValueError("what tells the exchanges of a call apart stays as it is: identity and exchanges exclude")
-        return self
-
-
-class ProtocolMapSettings(Settings):
-    """
-    The data file of a protocol.
-
-    ``finish_reasons`` and ``roles`` are what the conventions call the values that it has of its own. ``aborts`` are
-    methods that end requests of others, by full name: they are no exchanges, and stand in ``methods`` never.
-    """
-
-    version: Literal[1]
-    protocol: str
-    provider: str | None = None
-    finish_reasons: dict[str, str] = Field(default={})
-    roles: dict[str, str] = Field(default={})
-    methods: Annotated[dict[str, MethodSettings], Field(min_length=1)]
-    aborts: dict[str, AbortSettings] = Field(default={})
-
-    @model_validator(mode="after")
-    def _aborts_of_its_own(self) -> ProtocolMapSettings:
-        for method, abort in self.aborts.items():
-            if method in self.methods:
-                raise ValueError(f"{method} ends others, and is no exchange beside that")
-            for other in abort.of:
-                if other not in self.methods or self.methods[other].identity is None:
-                    raise ValueError(f"{method} ends requests of {other}, of which the map names no identity")
-        return self
-
 
 CONTENT = ("text", "ids", "reasoning")
 """What an answer says, which is put together of all its messages."""
@@ -240,9 +98,12 @@ class MethodMap:
         fields = [(name, found) for name, found in self.response.items() if name not in CONTENT]
         self.reasons = self.response.get("finish_reason") if self.pieces.several else None
         """Where each of several outputs says why it ended."""
-        self.answer = tuple(
-            (name, found) for name, found in fields if not self._is_counted(name) and found is not self.reasons
+        self.asked_fields = request_fields(self.request)
+        self.last_fields = answer_fields(
+            [(name, found) for name, found in fields if not self._is_counted(name) and found is not self.reasons],
+            protocol.finish_reasons,
         )
+        """The fields of an answer on which the last word stands."""
         self.counted = tuple((name, found) for name, found in fields if self._is_counted(name))
         self.cost = None if settings.response.cost is None else ReportedCost.of(settings.response.cost, said)
         self.has_tensors = settings.tensors.response is not None

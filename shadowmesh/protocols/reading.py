@@ -1,28 +1,31 @@
-"""The bytes of one exchange → its fields and its answer."""
+"""What was said in one exchange → its fields and its answer."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import fields as dataclass_fields
+from dataclasses import make_dataclass
 from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
 
 from shadowmesh.model import NO_FIELDS, Cost, Fields, Metadata
 from shadowmesh.names import CostSource, UsageSource
-from shadowmesh.protocols.call_metadata import find_in_call
+from shadowmesh.protocols.fields import text as field_text
+from shadowmesh.protocols.fields import tokens
+from shadowmesh.protocols.messages import Answer, Requests
 from shadowmesh.protocols.protocol_map import MethodMap
-from shadowmesh.protocols.sources import Source
 from shadowmesh.protocols.tool_calls import ToolCall
 
-# Whoever sends the bytes also writes these into our spans, so they are cut to a size.
-_MOST_CHARACTERS = 256
-_MOST_STOPS = 16
 _MOST_OUTPUTS = 16
 _MOST_COST = 1 << 63
-# OTLP holds integers in 64 bits with a sign.
-_INTEGERS = range(-(1 << 63), 1 << 63)
-_USAGE = ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_output_tokens")
+# To look up a member and its value takes up to half a microsecond.
+_IN_RESPONSE, _BY_PROVIDER = UsageSource.RESPONSE.value, CostSource.PROVIDER.value
+
+_Unfrozen: Any = make_dataclass(
+    "_Unfrozen", [(one.name, object, one.default) for one in dataclass_fields(Fields)], slots=True, kw_only=True
+)
+"""Has the slots of ``Fields``, so that what it makes can become one."""
 
 
 class Reading(NamedTuple):
@@ -39,129 +42,103 @@ def read(
     method_map: MethodMap | None, requests: Sequence[bytes], responses: Sequence[bytes], metadata: Metadata = ()
 ) -> Reading:
     """Read one exchange; without a map the raw messages are the output and every field is unknown."""
-    asked = read_request(method_map, requests, metadata)
-    return Reading(read_fields(method_map, asked, responses), read_output(method_map, responses))
+    answer = Answer(method_map, responses)
+    return Reading(read_fields(read_request(Requests(method_map, requests), metadata), answer), read_output(answer))
 
 
-def read_request(method_map: MethodMap | None, requests: Sequence[bytes], metadata: Metadata = ()) -> dict[str, Any]:
+def read_request(requests: Requests, metadata: Metadata = ()) -> dict[str, Any]:
     """Return the fields of a request: all legs of an exchange that were sent the same share them."""
+    method_map = requests.method_map
     if method_map is None:
         return {}
-    values: dict[str, Any] = {"operation": method_map.operation, "provider": method_map.provider}
-    first = method_map.parse_request(requests[0]) if requests else None
-    if first is None:
-        return values
-    for name, path in method_map.request.items():
-        said = find_in_call(path, first, metadata)
-        if not said:
-            continue
-        if name == "stop_sequences":
-            values[name] = tuple(_text(value) for value in said[:_MOST_STOPS])
-        else:
-            values["request_model" if name == "model" else name] = _READERS.get(name, _integer)(said[0])
+    first = requests.at(0) if requests.data else None
+    values = {} if first is None else method_map.asked_fields.read(first, metadata)
+    values["operation"], values["provider"] = method_map.operation, method_map.provider
     return values
 
 
-def read_fields(method_map: MethodMap | None, asked: dict[str, Any], responses: Sequence[bytes]) -> Fields:
+def read_fields(asked: dict[str, Any], answer: Answer) -> Fields:
     """Return the fields of one leg: those ``read_request`` returned, and those of its answer."""
-    if method_map is None:
+    if answer.method_map is None:
         return NO_FIELDS
-    return Fields(**asked, **_response(method_map, responses))
+    # A frozen class sets each of its fields through ``object.__setattr__``, which takes half as long as to read them.
+    fields = _Unfrozen(**asked, **_response(answer.method_map, answer))
+    fields.__class__ = Fields
+    made: Fields = fields
+    return made
 
 
-def read_output(method_map: MethodMap | None, responses: Sequence[bytes]) -> tuple[bytes, ...] | None:
+def read_output(answer: Answer) -> tuple[bytes, ...] | None:
     """Return the answer in parts, ``None`` where one of its messages is none or the map does not say where it is."""
+    method_map = answer.method_map
     if method_map is None:
-        return tuple(responses)
-    answers = [answer for answer in map(method_map.parse_response, responses) if answer is not None]
-    return _output(method_map, answers) if len(answers) == len(responses) and is_read(method_map, answers) else None
+        return tuple(answer.data)
+    answers = answer.some
+    return _output(method_map, answers) if len(answers) == len(answer.data) and is_read(method_map, answers) else None
 
 
 def is_read(method_map: MethodMap, answers: Sequence[Message]) -> bool:
     """Return whether the map says where the answer is: two answers of which nothing is read are not the same."""
-    sources = [method_map.response[name] for name in ("text", "ids") if name in method_map.response]
+    said = method_map.response
     if method_map.has_tensors:
         # Its models answer with tensors of any name.
+        sources = [said[name] for name in ("text", "ids") if name in said]
         return any(source.find(answer) for source in sources for answer in answers)
-    return bool(sources) or method_map.tool_calls is not None
+    return "text" in said or "ids" in said or method_map.tool_calls is not None
 
 
-def failure(method_map: MethodMap | None, responses: Sequence[bytes]) -> str:
+def failure(answer: Answer) -> str:
     """Return the status of an answer that says itself that it failed, empty where it does not."""
+    method_map = answer.method_map
     if method_map is None or method_map.pieces.error is None:
         return ""
-    answers = filter(None, map(method_map.parse_response, responses))
-    return method_map.pieces.error_status if any(map(method_map.pieces.failed, answers)) else ""
+    return method_map.pieces.error_status if any(map(method_map.pieces.failed, answer.some)) else ""
 
 
-def read_cost(method_map: MethodMap | None, responses: Sequence[bytes]) -> Cost | None:
+def read_cost(answer: Answer) -> Cost | None:
     """Return what the answer says it cost, the last word on it; ``None`` where it does not say."""
+    method_map = answer.method_map
     if method_map is None or method_map.cost is None:
         return None
     source, units, currency = method_map.cost
-    for data in reversed(responses):
-        answer = method_map.parse_response(data)
-        found = source.find(answer) if answer is not None else ()
+    for message in answer.backwards():
+        found = source.find(message) if message is not None else ()
         if found:
             # No other number is between the two, and JSON may say any.
             if not 0 <= found[-1] < _MOST_COST:
                 return None
-            return Cost(amount=found[-1] / units, currency=currency, source=str(CostSource.PROVIDER))
+            return Cost(amount=found[-1] / units, currency=currency, source=_BY_PROVIDER)
     return None
 
 
-def first_content(method_map: MethodMap | None, responses: Sequence[bytes]) -> int:
+def first_content(answer: Answer) -> int:
     """Return the place of the message that is the first chunk; the first one, where none has content."""
+    method_map = answer.method_map
     if method_map is None or not method_map.pieces.first_content:
         return 0
-    for place, data in enumerate(responses):
-        answer = method_map.parse_response(data)
-        if answer is not None and method_map.pieces.says_something(answer):
+    for place in range(len(answer.data)):
+        message = answer.at(place)
+        if message is not None and method_map.pieces.says_something(message):
             return place
     return 0
 
 
-def _response(method_map: MethodMap, responses: Sequence[bytes]) -> dict[str, Any]:
-    if not (method_map.counted or method_map.reasons is not None):
-        values = _last_words(method_map, map(method_map.parse_response, reversed(responses)))
-    else:
-        answers = [answer for answer in map(method_map.parse_response, responses) if answer is not None]
-        values = _last_words(method_map, reversed(answers))
-        if reasons := _reasons(method_map, answers):
-            values["finish_reasons"] = reasons
-        for name, found in method_map.counted:
-            count = method_map.pieces.count(name, found, answers)
-            if count is not None:
-                values[name] = _integer(count)
-    if any(values.get(name) is not None for name in _USAGE):
-        values["usage_source"] = str(UsageSource.RESPONSE)
-    return values
-
-
-def _last_words(method_map: MethodMap, answers: Iterable[Message | None]) -> dict[str, Any]:
-    """The last word on a field stands. Read from the end: the last message of a stream mostly has them all."""
-    values: dict[str, Any] = {}
-    wanted: Sequence[tuple[str, Source]] = method_map.answer
-    for answer in answers:
-        if answer is None:
-            continue
-        missing = []
-        for name, source in wanted:
-            found = source.find(answer)
-            if not found:
-                missing.append((name, source))
-                continue
-            last = found[-1]
-            if name == "finish_reason":
-                reason = _text(last)
-                values["finish_reasons"] = (method_map.finish_reasons.get(reason, reason),)
-            elif name in ("id", "model"):
-                values[f"response_{name}"] = _text(last)
-            else:
-                values[name] = _integer(last)
-        wanted = missing
-        if not wanted:
-            break
+def _response(method_map: MethodMap, answer: Answer) -> dict[str, Any]:
+    values = method_map.last_fields.last_words(answer.backwards())
+    if method_map.reasons is not None and (reasons := _reasons(method_map, answer.some)):
+        values["finish_reasons"] = reasons
+    for name, found in method_map.counted:
+        count = method_map.pieces.count(name, found, answer.some)
+        if count is not None:
+            values[name] = tokens(count)
+    said = values.get
+    if (
+        said("output_tokens") is not None
+        or said("input_tokens") is not None
+        or said("cached_input_tokens") is not None
+        or said("reasoning_output_tokens") is not None
+    ):
+        values["usage_source"] = _IN_RESPONSE
     return values
 
 
@@ -180,13 +157,13 @@ def reasons_of(method_map: MethodMap, answers: Sequence[Message]) -> dict[int, s
         return last
     for answer in answers:
         for index, values in method_map.pieces.split(source, answer):
-            said = _text(values[-1]) if values else ""
+            said = field_text(values[-1]) if values else ""
             if said:
                 last[index] = method_map.finish_reasons.get(said, said)
     return last
 
 
-def _output(method_map: MethodMap, answers: list[Message]) -> tuple[bytes, ...]:
+def _output(method_map: MethodMap, answers: Sequence[Message]) -> tuple[bytes, ...]:
     texts = joined(method_map, "text", answers)
     # A text at least, be it empty: an answer that calls a tool is another one than an answer of its name.
     parts = [texts[index] for index in sorted(texts)] or ([b""] if "text" in method_map.response else [])
@@ -216,31 +193,12 @@ def tool_calls(method_map: MethodMap, answers: Sequence[Message]) -> dict[int, S
     source = method_map.tool_calls
     if source is None:
         return {}
+    if not method_map.pieces.several:
+        only = [call for answer in answers for call in source.find(answer)]
+        return {0: source.whole(only)} if only else {}
     found: dict[int, list[Any]] = {}
     for answer in answers:
         for index, calls in method_map.pieces.split(source, answer):
             if calls:
                 found.setdefault(index, []).extend(calls)
     return {index: source.whole(calls) for index, calls in found.items()}
-
-
-def _text(value: Any) -> str:
-    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-    return text[:_MOST_CHARACTERS]
-
-
-def _integer(value: int) -> int | None:
-    """What no span can carry is unknown, not another number."""
-    return value if value in _INTEGERS else None
-
-
-def _number(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
-
-
-_READERS: dict[str, Callable[[Any], Any]] = {
-    "model": _text,
-    "temperature": _number,
-    "top_p": _number,
-    "top_k": _number,
-}

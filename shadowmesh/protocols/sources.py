@@ -22,7 +22,7 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from shadowmesh.errors import ProtocolMapError
-from shadowmesh.protocols.paths import Kind, Path, Placed
+from shadowmesh.protocols.paths import Get, Kind, Path, Placed
 
 Find = Callable[[Any], Sequence[Any]]
 Place = Callable[[Any], Sequence[Placed]]
@@ -64,23 +64,26 @@ class Expression:
 
     Args:
         place: finds the values with their places; without it all of them stand at the first.
+        first: returns the first value, or ``None``, sooner than ``find`` can.
     """
 
-    def __init__(self, text: str, kind: Kind, find: Find, place: Place | None = None) -> None:
+    def __init__(
+        self, text: str, kind: Kind, find: Find, place: Place | None = None, *, first: Get | None = None
+    ) -> None:
         self.text = text
         self.kind: Kind = kind
         self.find = find
         self.repeats = place is not None
         self._place = place
-
-    def first(self, message: Message) -> Any | None:
-        """Return the first value, or ``None``."""
-        found = self.find(message)
-        return found[0] if found else None
+        self.first = first or self._first
 
     def placed(self, message: Message) -> Sequence[Placed]:
         """Return every value with its place among the outputs of the message."""
         return [(0, value) for value in self.find(message)] if self._place is None else self._place(message)
+
+    def _first(self, message: Message) -> Any | None:
+        found = self.find(message)
+        return found[0] if found else None
 
 
 def source(text: str, descriptor: Descriptor, functions: Mapping[str, Make] | None = None) -> Source:
@@ -97,6 +100,8 @@ def source(text: str, descriptor: Descriptor, functions: Mapping[str, Make] | No
     if len(found) == 1:
         return found[0]
     kind = of_one_kind(text, [one.kind for one in found])
+    if all(isinstance(one, Path) and not one.selects for one in found):
+        return _one_of_fields(text, kind, tuple(one.first for one in found))
     place = _first_of(tuple(one.placed for one in found)) if any(one.repeats for one in found) else None
     return Expression(text, kind, _first_of(tuple(one.find for one in found)), place)
 
@@ -154,6 +159,19 @@ def _first_of(finds: tuple[Find, ...]) -> Find:
         return ()
 
     return find
+
+
+def _one_of_fields(text: str, kind: Kind, gets: tuple[Get, ...]) -> Expression:
+    def first(message: Any) -> Any:
+        for get in gets:
+            if (value := get(message)) is not None:
+                return value
+        return None
+
+    def find(message: Any) -> Sequence[Any]:
+        return (value,) if (value := first(message)) is not None else ()
+
+    return Expression(text, kind, find, first=first)
 
 
 def _compares(find: Find, value: object, *, equal: bool) -> Find:

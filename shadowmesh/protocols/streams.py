@@ -118,6 +118,8 @@ class Pieces:
 
     def outputs(self, content: Source, answers: Iterable[Message]) -> dict[int, list[Any]]:
         """Return the values that ``content`` has over all answers: a list for each output, by its index."""
+        if not self.several and self.text == "delta":
+            return self._joined(content, answers)
         found: dict[int, list[Any]] = {}
         for answer in answers:
             for index, values in self.split(content, answer):
@@ -130,10 +132,21 @@ class Pieces:
                     output.extend(values)
         return found
 
+    def _joined(self, content: Source, answers: Iterable[Message]) -> dict[int, list[Any]]:
+        """What ``outputs`` returns of the only output of an answer whose pieces go on where the last one ended."""
+        find, repeats = content.find, self.repeats
+        output: list[Any] = []
+        for answer in answers:
+            values = find(answer)
+            if values and _filled(values) and not (repeats and output and self._ends(answer)):
+                output.extend(values)
+        return {0: output} if output else {}
+
     def split(self, source: Source, answer: Message) -> Iterable[tuple[int, Sequence[Any]]]:
         """Return the values of each output that an answer has something of, with its index."""
         if not self._placed:
-            return ((self._index_of(answer), source.find(answer)),)
+            values = source.find(answer)
+            return ((self._index_of(answer), values),) if values else ()
         placed = source.placed(answer)
         if not placed:
             return ()
@@ -151,16 +164,18 @@ class Pieces:
         mode, _, each = self.counts.get(name, "last").partition("_")
         counts: dict[int, int] = {}
         for answer in answers:
-            output = self._index_of(answer) if each or mode == "sum" else 0
             values = source.find(answer)
+            if not values:
+                continue
+            output = self._index_of(answer) if each or mode == "sum" else 0
             # A message may be the answer to several prompts.
-            for value in [sum(values)] if mode == "sum" and values else values[-1:]:
+            for value in [sum(values)] if mode == "sum" else values[-1:]:
                 before = counts.get(output)
                 if before is None or mode == "last":
                     counts[output] = value
                 elif mode == "max":
                     counts[output] = max(before, value)
-                elif mode == "sum" and not self._repeated(answer):
+                elif mode == "sum" and not (before and self._repeated(answer)):
                     counts[output] = before + value
         return sum(counts.values()) if counts else None
 
@@ -177,4 +192,7 @@ class Pieces:
 
 
 def _filled(values: Iterable[Any]) -> bool:
-    return any(value not in ("", b"") for value in values)
+    for value in values:  # noqa: SIM110  # a generator costs as much again, for every field of every message
+        if value not in ("", b""):
+            return True
+    return False

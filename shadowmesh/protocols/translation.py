@@ -121,6 +121,8 @@ class Translator:
         target, parameter = self._target, PARAMETERS[name]
         stated = asked.parameters.get(name)
         if stated is not None:
+            if name == "top_k" and stated == ALL and live.settings.every is None:
+                return Refusal(f"what a top_k below 1 means is not known of {live.protocol}")
             return self._said(name, stated)
         if parameter.shown:
             shown = absent(live, name)
@@ -173,12 +175,28 @@ def absent(generate: Generate, name: str) -> Value | None:
 
 
 def _can_say(target: Generate, name: str, value: Value) -> bool:
-    everything = name == "top_k" and value == ALL
-    return name in target.parameters and not (everything and target.settings.every is None)
+    place = target.parameters.get(name)
+    if place is None:
+        return False
+    if name == "top_k" and value == ALL:
+        return target.settings.every is not None
+    return not _is_zero(value) or place.says_zero or _is_zero_unsaid(target, name)
+
+
+def _is_zero(value: Value) -> bool:
+    return value == 0 and not isinstance(value, bool)
+
+
+def _is_zero_unsaid(target: Generate, name: str) -> bool:
+    """Return whether the server takes a zero, which the wire leaves out, for one."""
+    unsaid = absent(target, name)
+    return unsaid == 0 or (unsaid is not None and name in target.settings.said)
 
 
 def _no_place(target: Generate, name: str, value: Value) -> Refusal:
-    what = "a top_k that keeps every token" if name == "top_k" and value == ALL else name
+    what = f"a {name} of 0" if _is_zero(value) and name in target.parameters else name
+    if name == "top_k" and value == ALL:
+        what = "a top_k that keeps every token"
     return Refusal(f"no place for {what} in {target.protocol}")
 
 

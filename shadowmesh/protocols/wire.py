@@ -57,7 +57,8 @@ def replace(data: bytes, numbers: Sequence[int], encoded: bytes, *, make: bool) 
     """
     number, inner = numbers[0], numbers[1:]
     found = pieces(data)
-    mine = [piece for piece in found if piece.number == number]
+    # Another kind of value under the number of a message is none, to protobuf too.
+    mine = [piece for piece in found if piece.number == number and piece.nested]
     if not inner:
         kept = b"".join([data[piece.start : piece.end] for piece in found if piece.number != number])
         return kept + encoded

@@ -4,10 +4,12 @@ What ShadowMesh found, drawn for people.
 - ``records``: what can be drawn, as frozen records; the caller fills them from spans, metrics or a store;
 - ``units``: seconds, tokens and money as short text, one unit per row;
 - ``terminal``: the funnel, the comparison table and the costs, for a terminal of 80 columns or more;
-- ``status``: what a running interceptor or processor says of itself;
+- ``status``: what a running process says of itself, by ``interceptor_status`` or ``processor_status``, in the same
+  ``status_lines``;
 - ``explain``: what a configuration will do, in words, ``explain_policies`` and ``explain_criteria`` among them, with a
   ``forecast`` of its cost;
 - ``config_schema``: the JSON Schema of the configuration file;
+- ``protocol_check``: what a protocol map reads of captured calls, field by field;
 - ``trace_tree``: the legs of one exchange on a common time axis;
 - ``verdict_table``: a verdict.
 

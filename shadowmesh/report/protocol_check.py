@@ -14,8 +14,9 @@ from shadowmesh.model import Metadata
 from shadowmesh.protocols.aborts import Abort
 from shadowmesh.protocols.call_metadata import find_in_call
 from shadowmesh.protocols.exchanges import split
+from shadowmesh.protocols.messages import Answer, Requests
 from shadowmesh.protocols.protocol_map import MethodMap
-from shadowmesh.protocols.reading import joined, read
+from shadowmesh.protocols.reading import joined, read_fields, read_request
 from shadowmesh.protocols.sources import Source
 
 SCHEMA = "shadowmesh.protocol-check/1"
@@ -106,21 +107,25 @@ class _Check:
         result = self.result
         result.calls += 1
         result.incomplete += not call.complete
-        requests, responses = ([one.data for one in side] for side in (call.requests, call.responses))
-        result.unreadable += sum(self._map.parse_request(one) is None for one in requests)
-        result.unreadable += sum(self._map.parse_response(one) is None for one in responses)
-        for exchange in split(self._map, requests, responses):
+        requests = Requests(self._map, [one.data for one in call.requests])
+        responses = Answer(self._map, [one.data for one in call.responses])
+        result.unreadable += sum(len(side.data) - len(side.some) for side in (requests, responses))
+        for exchange in split(self._map, requests.data, responses.data):
             result.exchanges += 1
-            asked = [requests[place] for place in exchange.requests]
-            self._read(asked, [responses[at] for at in exchange.responses], call.metadata)
+            if exchange.key is None:
+                self._read(requests, responses, call.metadata)
+                continue
+            asked = Requests(self._map, [requests.data[place] for place in exchange.requests])
+            said = Answer(self._map, [responses.data[at] for at in exchange.responses])
+            self._read(asked, said, call.metadata)
 
-    def _read(self, requests: Sequence[bytes], responses: Sequence[bytes], metadata: Metadata) -> None:
+    def _read(self, requests: Requests, answer: Answer, metadata: Metadata) -> None:
         if self._identity is not None and self._map.identity is not None:
-            ids = [self._map.identity.of(one, metadata) for one in requests[:1]]
+            ids = [self._map.identity.of(one, metadata) for one in requests.data[:1]]
             _found(self._identity, [one for one in ids if one])
-        fields = read(self._map, requests, responses, metadata).fields
-        asked = [one for one in map(self._map.parse_request, requests[:1]) if one is not None]
-        said = [one for one in map(self._map.parse_response, responses) if one is not None]
+        fields = read_fields(read_request(requests, metadata), answer)
+        first = requests.at(0) if requests.data else None
+        asked, said = [] if first is None else [first], answer.some
         for side, checks, messages, sources in (
             ("request", self._asked, asked, self._map.request),
             ("response", self._said, said, self._map.response),

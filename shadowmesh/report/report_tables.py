@@ -24,7 +24,8 @@ _MOST_WORST = 8
 def report(shown: Report) -> RenderableType:
     """Return everything of a report that a terminal can show."""
     if not shown.candidates:
-        return Text("There is no evidence about any candidate: no pair was stored.")
+        period = "" if shown.since_ns is None else " in this period"
+        return Text(f"There is no evidence about any candidate{period}: no pair was stored.")
     parts: list[RenderableType] = []
     for one in shown.candidates:
         parts += [verdict_table.verdict(one.verdict), *_sections(one), Text()]

@@ -1,6 +1,7 @@
 """
 Legs become spans here, and everything about our own signals lives here.
 
+- ``settings``: what a user may set.
 - ``attributes``: one table, read both ways, between a :class:`~shadowmesh.model.Leg` and span attributes (pure).
 - ``propagation``: W3C trace context in and out of gRPC metadata.
 - ``spans``: finished OpenTelemetry spans made from recorded facts; nothing is ever an open span.
@@ -13,5 +14,6 @@ Legs become spans here, and everything about our own signals lives here.
   answer and ``snapshot`` makes it, ``local_address`` and ``local_listener`` keep it on this machine, ``life`` knows
   since when it runs.
 - ``server_tls``: the certificate of what listens beyond this machine, read again when it is renewed.
-- ``counters``: per-thread tallies, the live side's counters without a lock; ``metrics`` publishes them.
+- ``counters``: per-thread tallies, the live side's counters without a lock; ``metrics`` publishes them,
+  each as it is ``observed``.
 """

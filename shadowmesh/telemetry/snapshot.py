@@ -15,7 +15,7 @@ from opentelemetry.sdk.resources import Resource
 from shadowmesh.names import SERVICE_INSTANCE_ID, SERVICE_NAME, Decision
 from shadowmesh.policy.budget import Remaining
 from shadowmesh.policy.experiment import ExperimentSettings, TargetSettings
-from shadowmesh.policy.live_gate import FunnelKey, LossKey
+from shadowmesh.policy.funnel import FunnelKey, LossKey
 from shadowmesh.policy.self_check import Finding
 from shadowmesh.policy.skew import KeyFigures
 from shadowmesh.telemetry.export import PairExporter

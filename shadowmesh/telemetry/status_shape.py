@@ -259,14 +259,30 @@ class Export(Shape):
     queues: tuple[Queue, ...]
 
 
+class JournalTroubles(Shape):
+    """
+    What a journal could not do since the start. Requests refused, to come again: it was ``full``, too much waited for
+    its disk (``busy``), or that was ``failing``. Syncs that failed after their requests had been acknowledged
+    (``unsynced``). Places that were ``damaged`` when it was read again, and the bytes that are lost there.
+    """
+
+    full: int
+    busy: int
+    failing: int
+    unsynced: int
+    damaged: int
+    damaged_bytes: int
+
+
 class Storage(Shape):
     """
-    Where a processor keeps what it was sent: bytes in the journal, the place of the store, records that wait for it,
-    records it refused for good, whether its last answer was an error, and captured texts that came too late to be
-    compared.
+    Where a processor keeps what it was sent: bytes in the journal and what went wrong there, the place of the store,
+    records that wait for it, records it refused for good, whether its last answer was an error, and captured texts that
+    came too late to be compared.
     """
 
     journal: Fill
+    journal_troubles: JournalTroubles | None = None
     store: str
     waiting: int
     refused: int

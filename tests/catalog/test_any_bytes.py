@@ -13,6 +13,7 @@ from support.dialects import CALLS, UNSHADOWABLE
 from shadowmesh.catalog.builtin import builtin
 from shadowmesh.protocols import content
 from shadowmesh.protocols.exchanges import split
+from shadowmesh.protocols.messages import Answer, Requests
 from shadowmesh.protocols.protocol_map import MethodMap
 from shadowmesh.protocols.reading import failure, first_content, read
 
@@ -33,12 +34,12 @@ def _read_all(method_map: MethodMap, requests: Sequence[bytes], responses: Seque
         asked = [requests[place] for place in part.requests]
         answers = [responses[place] for place in part.responses]
         read(method_map, asked, answers)
-        failure(method_map, answers)
-        assert 0 <= first_content(method_map, answers) <= len(answers)
+        failure(Answer(method_map, answers))
+        assert 0 <= first_content(Answer(method_map, answers)) <= len(answers)
         for found in (
-            content.read_instructions(method_map, asked, 256),
-            content.read_input(method_map, asked, 256),
-            content.read_output(method_map, answers, "stop", 256),
+            content.read_instructions(Requests(method_map, asked), 256),
+            content.read_input(Requests(method_map, asked), 256),
+            content.read_output(Answer(method_map, answers), "stop", 256),
         ):
             json.dumps(found.items)
     for request in filter(None, map(method_map.parse_request, requests)):

@@ -9,7 +9,7 @@ import yaml
 
 from shadowmesh.catalog.builtin import builtin, method_map
 from shadowmesh.catalog.catalog import RAW
-from shadowmesh.protocols.protocol_map import ProtocolMapSettings
+from shadowmesh.protocols.map_settings import ProtocolMapSettings
 from shadowmesh.schema.inference import methods
 
 DATA_FILES = sorted(file.name for file in files("shadowmesh.catalog").joinpath("maps").iterdir())

@@ -19,6 +19,7 @@ from shadowmesh.mirror.gate import Gate
 from shadowmesh.names import DropReason
 from shadowmesh.protocols import wire
 from shadowmesh.protocols.content import read_input, read_instructions
+from shadowmesh.protocols.messages import Requests
 from shadowmesh.protocols.protocol_map import MethodMap
 from shadowmesh.protocols.rewrite import Rewrite
 
@@ -47,7 +48,7 @@ def body(data: bytes) -> str:
 
 def asked(protocol: str, method: str, data: bytes) -> list[str]:
     """Return what a request says, text by text."""
-    said = read_input(mapped(protocol, method), [data], WHOLE)
+    said = read_input(Requests(mapped(protocol, method), [data]), WHOLE)
     return [part.get("content", part.get("response")) for message in said.items for part in message["parts"]]
 
 
@@ -164,7 +165,7 @@ def test_a_text_is_put_before_everything_else(name: str) -> None:
     data = spoken.requests[0].SerializeToString() + UNKNOWN
     changed = Rewrite(method_map, system="Be kind. ")(data)
     before, after = (
-        [part["content"] for part in read_instructions(method_map, [one], WHOLE).items]
+        [part["content"] for part in read_instructions(Requests(method_map, [one]), WHOLE).items]
         + asked(spoken.protocol, spoken.method, one)
         for one in (data, changed)
     )
@@ -205,7 +206,7 @@ def test_instructions_that_stand_apart_are_changed_there(
     more = {} if instructions is None else {"system_instruction": {"parts": instructions}}
     data = _gemini(**more)(protocol).SerializeToString()
     changed = Rewrite(method_map, system=text, replaces=replaces)(data + UNKNOWN)
-    assert [part["content"] for part in read_instructions(method_map, [changed], WHOLE).items] == then
+    assert [part["content"] for part in read_instructions(Requests(method_map, [changed]), WHOLE).items] == then
     assert asked(protocol, method, changed) == ["hello"]
     assert UNKNOWN in changed
 

@@ -12,6 +12,7 @@ from support.dialects.spoken import view
 
 from shadowmesh.catalog.builtin import builtin
 from shadowmesh.protocols.content import read_input, read_instructions, read_output
+from shadowmesh.protocols.messages import Answer, Requests
 from shadowmesh.protocols.protocol_map import MethodMap
 
 WHOLE = 1 << 20
@@ -72,6 +73,7 @@ SAID: dict[str, list[dict[str, Any]]] = {
     "sglang: an embedding": [],
     "tgis: a batch": said(("user", [text("hello")]), ("user", [text("bye")])),
     "oip_triton: two requests": HELLO + HELLO,
+    "oip_triton: requests without ids": HELLO + HELLO,
     "oip_dynamo: two requests": HELLO + HELLO,
     "sglang_smg: an embedding": [],
     "vllm_smg: an embedding": [],
@@ -87,7 +89,7 @@ def mapped(name: str) -> MethodMap:
 
 
 def answered(name: str, answers: Sequence[Message]) -> list[dict[str, Any]]:
-    found = read_output(mapped(name), [answer.SerializeToString() for answer in answers], "unknown", WHOLE)
+    found = read_output(Answer(mapped(name), [answer.SerializeToString() for answer in answers]), "unknown", WHOLE)
     assert found is not None
     return found.items
 
@@ -95,9 +97,9 @@ def answered(name: str, answers: Sequence[Message]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("name", sorted(CALLS))
 def test_what_was_asked_is_read(name: str) -> None:
     requests = [message.SerializeToString() for message in CALLS[name].requests]
-    found = read_input(mapped(name), requests, WHOLE)
+    found = read_input(Requests(mapped(name), requests), WHOLE)
     assert found.items == next((other for begin, other in SAID.items() if name.startswith(begin)), HELLO)
-    instructions = read_instructions(mapped(name), requests, WHOLE).items
+    instructions = read_instructions(Requests(mapped(name), requests), WHOLE).items
     assert instructions == ([text("be brief")] if ": calls of tools" in name else [])
 
 
@@ -128,7 +130,7 @@ def test_arguments_in_pieces_are_put_together() -> None:
 def test_half_a_character_in_json_is_replaced_and_raises_nowhere() -> None:
     name = "sglang: a conversation in JSON"
     asked = view("sglang.OpenAiRequest", json_body=b'{"messages": [{"role": "user", "content": "\\ud83d"}]}')
-    assert read_input(mapped(name), [asked.SerializeToString()], WHOLE).items == said(("user", [text("?")]))
+    assert read_input(Requests(mapped(name), [asked.SerializeToString()]), WHOLE).items == said(("user", [text("?")]))
     chunk = view("sglang.OpenAiChunk", json_chunk=b'{"choices": [{"delta": {"content": "\\ud83d"}}]}')
     (message,) = answered(name, [chunk])
     assert message["parts"] == [text("?")]

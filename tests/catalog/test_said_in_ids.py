@@ -10,6 +10,7 @@ from support.dialects.spoken import view
 
 from shadowmesh.catalog.builtin import builtin
 from shadowmesh.protocols.content import NOTHING, Said, read_input, read_output
+from shadowmesh.protocols.messages import Answer, Requests
 
 WHOLE = 1 << 20
 WORDS = {7: "the", 8: "cat", 9: "sat"}
@@ -29,7 +30,7 @@ def complete(*ids: int, index: int = 0) -> Message:
 
 
 def answered(*messages: Message, **more: Any) -> Said:
-    return read_output(GENERATE, [message.SerializeToString() for message in messages], "stop", WHOLE, **more)
+    return read_output(Answer(GENERATE, [message.SerializeToString() for message in messages]), "stop", WHOLE, **more)
 
 
 def texts(said: Said) -> list[list[str]]:
@@ -62,13 +63,13 @@ def test_an_answer_of_no_ids_is_an_empty_text_and_no_answer_is_none() -> None:
 def test_vectors_are_no_text() -> None:
     embed = builtin().protocols["vllm_smg"]["/vllm.grpc.engine.VllmEngine/Embed"]
     answer = view("smg.VllmEmbedResponse", embedding=[0.5]).SerializeToString()
-    assert read_output(embed, [answer], "stop", WHOLE) == Said([], 0, True)
+    assert read_output(Answer(embed, [answer]), "stop", WHOLE) == Said([], 0, True)
 
 
 def test_a_prompt_of_ids_has_their_text_where_the_request_does_not_say_it() -> None:
     ids = {"input_ids": [7, 8]}
     asked = view("smg.VllmGenerateRequest", tokenized=ids).SerializeToString()
-    assert texts(read_input(GENERATE, [asked], WHOLE, text_of)) == [["the cat"]]
-    assert read_input(GENERATE, [asked], WHOLE) == NOTHING
+    assert texts(read_input(Requests(GENERATE, [asked]), WHOLE, text_of)) == [["the cat"]]
+    assert read_input(Requests(GENERATE, [asked]), WHOLE) == NOTHING
     said = view("smg.VllmGenerateRequest", tokenized=ids | {"original_text": "The cat"}).SerializeToString()
-    assert texts(read_input(GENERATE, [said], WHOLE, text_of)) == [["The cat"]]
+    assert texts(read_input(Requests(GENERATE, [said]), WHOLE, text_of)) == [["The cat"]]

@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 from support.dialects.spoken import view
 
 from shadowmesh.catalog.builtin import builtin
+from shadowmesh.protocols.messages import Answer
 from shadowmesh.protocols.reading import first_content, read
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
@@ -74,4 +75,4 @@ def test_an_answer_begins_where_its_protocol_says(
     protocol: str, method: str, messages: list[Message], first: int
 ) -> None:
     data = [message.SerializeToString() for message in messages]
-    assert first_content(builtin().protocols[protocol][method], data) == first
+    assert first_content(Answer(builtin().protocols[protocol][method], data)) == first

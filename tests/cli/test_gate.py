@@ -141,6 +141,12 @@ def test_a_chosen_beginning_is_an_attempt_more(url: str, file: Path, capsys: pyt
     assert said(capsys).verdicts[0].attempt == 0
 
 
+@pytest.mark.parametrize(("since", "code"), [("0001-01-01", GO), ("9999-12-31", NOT_YET)])
+def test_a_beginning_may_be_any_moment(url: str, file: Path, since: str, code: int) -> None:
+    stored(url, pairs(1500, **of(plan_of(file))))
+    assert main(("gate", "--store", url, "--config", str(file), "--since", since)) == code
+
+
 def test_the_store_of_a_file_is_that_of_its_processor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = configured(tmp_path)
     file.write_text(f"{file.read_text()}\nprocessor: {{data: {tmp_path}}}\n")

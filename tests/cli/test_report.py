@@ -65,7 +65,7 @@ def test_json_and_page_can_be_had_together(url: str, tmp_path: Path, capsys: pyt
 
 def test_no_evidence_is_a_report_too(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "--store", url, "--since", "1h"]) == 0
-    assert "no evidence" in capsys.readouterr().out
+    assert "There is no evidence about any candidate in this period" in capsys.readouterr().out
 
 
 def test_an_empty_store_is_a_report_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

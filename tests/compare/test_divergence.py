@@ -9,6 +9,7 @@ from support.wire import delta, reference
 
 from shadowmesh.compare.divergence import Divergence, Output, first_divergence, output_of, outputs_match
 from shadowmesh.protocols.content import read_output
+from shadowmesh.protocols.messages import Answer
 from shadowmesh.schema import messages
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=40)
@@ -60,7 +61,7 @@ def test_long_texts_that_differ_at_their_very_end_are_found() -> None:
 def test_the_output_of_captured_messages_is_their_text_and_their_tool_calls() -> None:
     call = messages.ToolCall(id="c-1", name="weather", arguments_json="{}")
     deltas = [delta("Let "), delta("me see."), delta(tool_calls=[call])]
-    captured = read_output(reference("StreamGenerate"), deltas, "stop", 1 << 16)
+    captured = read_output(Answer(reference("StreamGenerate"), deltas), "stop", 1 << 16)
     assert output_of(captured.items, whole=True) == Output("Let me see.\nweather\n{}")
     assert output_of([], whole=False) == Output("", whole=False)
 

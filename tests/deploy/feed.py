@@ -24,10 +24,20 @@ from shadowmesh import names
 from shadowmesh.compare.comparison import compare
 from shadowmesh.compare.texts import TextComparison
 from shadowmesh.model import Cost, Leg, Pair
-from shadowmesh.names import BudgetLimit, Decision, DropReason, HarmFigure, ReloadResult, SpanOutcome, TimeBoxLimit
+from shadowmesh.names import (
+    AbortResult,
+    BudgetLimit,
+    CaptureResult,
+    Decision,
+    DropReason,
+    HarmFigure,
+    ReloadResult,
+    SpanOutcome,
+    TimeBoxLimit,
+)
 from shadowmesh.policy.budget import Remaining
 from shadowmesh.policy.draws import Drawn, DrawnKey
-from shadowmesh.policy.live_gate import FunnelKey, LossKey
+from shadowmesh.policy.funnel import FunnelKey, LossKey
 from shadowmesh.policy.skew import KeyFigures
 from shadowmesh.processor.instruments import OBSERVED
 from shadowmesh.processor.metrics import PairMetrics
@@ -141,6 +151,11 @@ class _Server:
             draws=lambda: {
                 DrawnKey(EXPERIMENT, TARGET, "c" * 12): Drawn(100 * self._step, 10 * self._step, 10.0 * self._step)
             },
+            captured=lambda: {
+                (CaptureResult.WRITTEN, ""): 10 * self._step,
+                (CaptureResult.SHED, DropReason.CAPTURE_FULL): self._step,
+            },
+            aborts=lambda: {(EXPERIMENT, TARGET, AbortResult.ASKED): self._step},
         )
 
     def exchanges(self, step: int) -> None:

@@ -18,6 +18,7 @@ _VALUES = {"$__rate_interval": "5m", "$experiment": ".*", "$target": ".*"}
 _STRINGS = re.compile(r'"[^"]*"')
 _LABELS = re.compile(r"\{[^}]*\}|\[[^\]]*\]|\b(?:by|without|on|ignoring|group_left|group_right) *\([^)]*\)")
 _METRIC = re.compile(r"\b(?:shadowmesh|otelcol)[_:][a-zA-Z0-9_:]+")
+_OURS = re.compile(r"\bshadowmesh_\w+")
 _LABEL_VALUES = re.compile(r"label_values\((?P<selector>.+), *(?P<label>\w+)\)")
 
 
@@ -31,6 +32,11 @@ class Query(NamedTuple):
     def metrics(self) -> set[str]:
         """The names of what it reads, a recorded name as it is."""
         return set(_METRIC.findall(_LABELS.sub("", _STRINGS.sub('""', self.expression))))
+
+    @property
+    def labels(self) -> set[str]:
+        """Those of its labels whose names are ours."""
+        return set(_OURS.findall(_STRINGS.sub('""', self.expression))) - self.metrics
 
 
 def dashboard() -> dict[str, Any]:

@@ -11,7 +11,7 @@ COLUMNS = 24
 
 
 def test_every_metric_is_read_by_a_query() -> None:
-    made = {value for name, value in vars(names).items() if name.startswith("METRIC_MIRROR_")}
+    made = {value for name, value in vars(names).items() if name.startswith(("METRIC_MIRROR_", "METRIC_CAPTURE_"))}
     made |= {*OBSERVED, *JUDGED, *(instrument.name for instrument in INSTRUMENTS)}
     read = {metric for query in all_queries() for metric in query.metrics}
     unread = {name for name in made if not any(metric.startswith(name.replace(".", "_")) for metric in read)}

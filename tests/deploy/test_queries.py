@@ -65,18 +65,30 @@ def labels(prometheus: Prometheus) -> dict[str, frozenset[str]]:
     return {
         name: frozenset(label for series in prometheus.query(name) for label in series["metric"]) - _OF_THE_WAY
         for name in prometheus.api("label/__name__/values")
-        if name.startswith("shadowmesh_")
+        if name.startswith("shadowmesh")
     }
 
 
-def test_every_query_has_a_result_and_every_metric_that_an_alert_reads_exists(
+def unknown_labels(prometheus: Prometheus, queries: list[Query]) -> list[tuple[str, set[str]]]:
+    """Return the labels that a query names and nothing has that it reads, and where it stands."""
+    had = labels(prometheus)
+    unknown = [
+        (query.where, query.labels.difference(*(had.get(name, ()) for name in query.metrics))) for query in queries
+    ]
+    return [(where, missing) for where, missing in unknown if missing]
+
+
+def test_every_query_has_a_result_and_all_that_a_query_or_an_alert_reads_exists(
     binaries: Binaries, tmp_path: Path
 ) -> None:
     with running(binaries, tmp_path, "prometheus") as prometheus:
         queries = [*panel_queries(), *variable_queries(), *recorded().values()]
         assert until(lambda: unanswered(prometheus, queries) == [], WITHIN), unanswered(prometheus, queries)
         known = set(prometheus.api("label/__name__/values"))
-        assert {metric for query in (*queries, *alerts().values()) for metric in query.metrics} <= known
+        everything = [*queries, *alerts().values()]
+        assert {metric for query in everything for metric in query.metrics} <= known
+        # A label that nothing has groups everything as one, and is an answer all the same.
+        assert unknown_labels(prometheus, everything) == []
         rules = [rule for group in prometheus.api("rules")["groups"] for rule in group["rules"]]
         assert [rule["lastError"] for rule in rules if rule["health"] == "err"] == []
         # What the feed is told is wrong, and the text of an alert with its values filled in.

@@ -93,17 +93,22 @@ def serving(
     kind: str = "sync",
     *,
     live: Answer = str.upper,
+    handler: grpc.GenericRpcHandler | None = None,
     exporter: SpanExporter | None = None,
 ) -> Iterator[Live]:
-    """Run a live server of ``kind`` with these settings, or with a file; the end of the block drains it."""
+    """
+    Run a live server of ``kind`` with these settings, or with a file; the end of the block drains it.
+
+    Args:
+        handler: what answers its calls; a model that answers as ``live`` without.
+    """
+    handler = handler or Model(kind, lambda data: answered(live, data))
     if isinstance(config, Path):
         mesh = Mesh.from_file(config, span_exporter=exporter)
     else:
         mesh = Mesh(Config.model_validate(config), span_exporter=exporter)
     try:
-        with live_server(
-            kind, lambda: [interceptor_of(kind, mesh)], handler=Model(kind, lambda data: answered(live, data))
-        ) as server:
+        with live_server(kind, lambda: [interceptor_of(kind, mesh)], handler=handler) as server:
             yield Live(server, mesh)
             # While the server's loop still runs: an aio server's is the mirror's as well.
             mesh.drain(10)

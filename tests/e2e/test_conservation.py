@@ -18,7 +18,7 @@ from support.metrics import bytes_of
 from support.resources import until
 
 from shadowmesh.names import Decision, DropReason, LossReason
-from shadowmesh.policy.live_gate import FunnelKey, LossKey
+from shadowmesh.policy.funnel import FunnelKey, LossKey
 from shadowmesh.telemetry.metrics import MirrorMetrics
 from shadowmesh.telemetry.spans import leg_span
 

@@ -17,6 +17,7 @@ from e2e.stage import Stage
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from stack.loopback import HOST
 from support import postgresql
+from support.id_engine import VLLM, Client, IdEngine, IdHandlers, rest
 from support.legs import SECOND
 from support.legs import live as live_leg
 from support.legs import shadow as shadow_leg
@@ -26,7 +27,7 @@ from support.otlp import TRACES, legs_request
 from support.resources import until
 
 from shadowmesh.model import Leg
-from shadowmesh.testing import SpanSink
+from shadowmesh.testing import Backend, SpanSink
 
 Step = Callable[[], None]
 Trouble = Callable[[Stage, Path], AbstractContextManager[Step]]
@@ -197,6 +198,27 @@ def mirroring_that_harms(stage: Stage, _: Path) -> Iterator[Step]:
 
 
 @contextmanager
+def calls_that_their_client_ends_by_id(stage: Stage, directory: Path) -> Iterator[Step]:
+    """Their shadows are ended too, by ids of their own, and the live server writes down what it is asked."""
+    engine, shadow, number = IdEngine(VLLM), IdEngine(VLLM), count()
+    with Backend(shadow) as running:
+        config = file(stage.endpoint, {"candidate": running.address}, name="aborted", methods=[VLLM.generate])
+        config["capture"] = {"to": str(directory / "captured")}
+        with serving(config, handler=IdHandlers("sync", engine)) as live:
+            client = Client(live.server.channel, VLLM)
+
+            def step() -> None:
+                name = f"request {next(number)}"
+                call = client.begin(name)
+                shadow.wait_for(1)
+                client.abort(name)
+                rest(call)
+                shadow.wait_for(0)
+
+            yield step
+
+
+@contextmanager
 def legs_by_hand(stage: Stage, _: Path) -> Iterator[Step]:
     """Late pairs, lone legs, more of them than fit, legs that are none, pairs that the store refuses."""
     number = count()
@@ -260,6 +282,7 @@ TROUBLES: tuple[Trouble, ...] = (
     keys_of_which_one_is_most,
     configuration_that_is_wrong,
     mirroring_that_harms,
+    calls_that_their_client_ends_by_id,
     legs_by_hand,
     candidate_that_breaks,
 )

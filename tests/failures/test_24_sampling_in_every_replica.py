@@ -19,7 +19,8 @@ from support.worlds import WORLDS, world
 
 from shadowmesh.model import Metadata
 from shadowmesh.names import META_TRACEPARENT, Decision, Role
-from shadowmesh.policy.live_gate import Counted, FunnelKey, LiveGate, lines
+from shadowmesh.policy.funnel import Counted, FunnelKey, lines
+from shadowmesh.policy.live_gate import LiveGate
 from shadowmesh.policy.sampling import position, salt_of
 from shadowmesh.telemetry.counters import Tally
 from shadowmesh.testing import Backend, ReceivedCall

@@ -18,7 +18,7 @@ from support.servers import KINDS, interceptor_of, is_aio, live_server
 from support.shadows import answering
 
 from shadowmesh.names import META_INSTANCE, META_PAIR_ID, META_ROLE, META_TRACEPARENT, Decision, DropReason, Role
-from shadowmesh.policy.live_gate import FunnelKey
+from shadowmesh.policy.funnel import FunnelKey
 from shadowmesh.testing import Backend
 
 CHAINED = ("answers", "echoes the request stream", "aborts after a message", "sets a status", "raises", "sees metadata")

@@ -17,7 +17,7 @@ from support.shadows import answering, hanging
 from shadowmesh.build import Mesh
 from shadowmesh.model import Leg
 from shadowmesh.names import CallEnd, Decision, Role
-from shadowmesh.policy.live_gate import FunnelKey
+from shadowmesh.policy.funnel import FunnelKey
 from shadowmesh.testing import Backend, Script, SpanSink
 
 MIRRORED = FunnelKey("x", "candidate", Decision.MIRRORED, "")

@@ -13,7 +13,7 @@ from support.servers import interceptor_of, live_server
 from support.shadows import answering
 
 from shadowmesh.names import Decision, Role
-from shadowmesh.policy.live_gate import FunnelKey
+from shadowmesh.policy.funnel import FunnelKey
 from shadowmesh.schema.messages import GenerateRequest
 from shadowmesh.testing import Backend, ReceivedCall
 

@@ -18,7 +18,7 @@ from support.servers import interceptor_of, is_aio, live_server
 from support.shadows import answering
 
 from shadowmesh.names import Decision, DropReason, Role
-from shadowmesh.policy.live_gate import FunnelKey
+from shadowmesh.policy.funnel import FunnelKey
 from shadowmesh.testing import Backend
 
 PLAIN = [pair for pair in CARRIERS if pair[0] in ("sync", "aio") and pair[1] != "wire"]

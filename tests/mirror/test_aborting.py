@@ -20,7 +20,7 @@ from shadowmesh.mirror.aborting import MOST_AT_ONCE
 from shadowmesh.mirror.frames import Abort, Aborted, Request, RequestEnd
 from shadowmesh.mirror.judged_experiment import JudgedExperimentSettings
 from shadowmesh.names import AbortResult, CallEnd
-from shadowmesh.policy.live_gate import Admission
+from shadowmesh.policy.plan import Admission
 from shadowmesh.rpc import Arity
 from shadowmesh.testing import Backend, ReceivedCall
 

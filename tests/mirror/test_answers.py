@@ -27,7 +27,7 @@ from shadowmesh.mirror.frames import (
     State,
 )
 from shadowmesh.policy.budget import Remaining
-from shadowmesh.policy.live_gate import Admission
+from shadowmesh.policy.plan import Admission
 
 
 def test_a_call_is_settled_after_everything_else_about_it() -> None:

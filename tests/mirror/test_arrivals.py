@@ -23,8 +23,9 @@ from shadowmesh.mirror.frames import (
 from shadowmesh.mirror.link import Link
 from shadowmesh.mirror.tap import Room
 from shadowmesh.names import META_ROLE, META_TARGET, CallEnd, DropReason
+from shadowmesh.policy.funnel import Counted, lines
 from shadowmesh.policy.limits import Tokens
-from shadowmesh.policy.live_gate import Counted, LiveGate, lines
+from shadowmesh.policy.live_gate import LiveGate
 from shadowmesh.protocols.protocol_map import MethodMap
 from shadowmesh.rpc import Arity
 from shadowmesh.telemetry.counters import Tally
@@ -151,9 +152,9 @@ def test_places_in_the_limits_are_taken_after_the_decision_only() -> None:
     them = HandOvers(one)
     for model in ("gpt", "gpt", "llama-3", "llama-3"):
         them.call(request(model=model))
-    assert them.live.active() == {("a", "a1"): 0}
+    assert them.live.figures.active() == {("a", "a1"): 0}
     them.take()
-    assert them.live.active() == {("a", "a1"): 1}
+    assert them.live.figures.active() == {("a", "a1"): 1}
     assert them.lines() == {
         line("a", "a1", DISABLED, "other_model"): 2,
         line("a", "a1", MIRRORED): 1,
@@ -208,7 +209,7 @@ def test_rates_hold_for_what_is_shed_unread_too() -> None:
         line("b", "b", DROPPED, "not_started"),
     }
     assert 400 < lines[line("b", "b", NOT_SAMPLED)] < 600
-    assert them.live.sampling()["b"].missing == 0, "nobody has looked for the key"
+    assert them.live.figures.sampling()["b"].missing == 0, "nobody has looked for the key"
 
 
 def test_a_shadow_call_is_mirrored_again_only_by_whom_its_request_is_for_and_who_believes_no_marker() -> None:
@@ -263,9 +264,9 @@ def test_a_reload_leaves_what_is_held_back_to_the_experiments_it_began_with_and_
         tap.request(request(model="llama-3"), 1)
     them.take()
     assert them.lines() == {line("a", "a1", MIRRORED): 2}
-    assert them.live.active() == {("a", "a1"): 2}
+    assert them.live.figures.active() == {("a", "a1"): 2}
     them.settle()
-    assert them.live.active() == {("a", "a1"): 0}
+    assert them.live.figures.active() == {("a", "a1"): 0}
 
 
 @pytest.mark.parametrize("reloads", [1, 2])
@@ -358,5 +359,5 @@ def test_what_is_held_back_for_a_worker_that_never_comes_is_settled_too() -> Non
     assert them.lines() == {}
     link.settle()
     assert them.lines() == {line("a", "a1", DROPPED, "shutdown"): 1, line("a", "a2", NOT_SAMPLED): 1}
-    assert them.live.lost() == {("a", "a1", "worker"): 1}
+    assert them.live.figures.lost() == {("a", "a1", "worker"): 1}
     assert (len(link.mailbox), link.held) == (0, 0)

@@ -21,7 +21,7 @@ from shadowmesh.mirror.admission import Opened
 from shadowmesh.mirror.tap import Tap
 from shadowmesh.names import CallEnd, DropReason
 from shadowmesh.policy.experiment import ExperimentSettings
-from shadowmesh.policy.live_gate import FunnelKey
+from shadowmesh.policy.funnel import FunnelKey
 from shadowmesh.policy.sampling import position, salt_of
 
 LARGEST = 2000
@@ -174,6 +174,6 @@ def test_every_call_is_accounted_for_and_everything_is_given_back(
     assert by_chance == expected.by_chance
     live = story.them.live
     assert live.credit_taken() == 0
-    assert set(live.active().values()) <= {0}
+    assert set(live.figures.active().values()) <= {0}
     assert len(story.them.arrivals) == 0
     assert live.faults.totals() == {}

@@ -44,7 +44,7 @@ def test_a_call_is_among_the_taken_ones_before_anybody_has_taken_it_over() -> No
     them = HandOvers(HALF)
     taken = called(them, 200)
     assert 70 < taken < 130
-    assert them.live.draws() == {key(HALF): Drawn(200, taken, 100.0)}
+    assert them.live.figures.draws() == {key(HALF): Drawn(200, taken, 100.0)}
     assert sum(them.lines().values()) == 200 - taken, "the funnel counts what is taken when its exchange begins"
     them.settle()
     assert sum(them.lines().values()) == 200
@@ -54,11 +54,11 @@ def test_after_a_reload_the_draws_of_the_configuration_in_force_are_told() -> No
     them = HandOvers(HALF)
     called(them, 10)
     them.live.reload((MORE,))
-    assert not them.live.draws()
+    assert not them.live.figures.draws()
     taken = called(them, 10)
-    assert them.live.draws() == {key(MORE): Drawn(10, taken, 10 * 0.9)}
+    assert them.live.figures.draws() == {key(MORE): Drawn(10, taken, 10 * 0.9)}
     them.live.reload((HALF,))
-    assert them.live.draws()[key(HALF)].eligible == 10
+    assert them.live.figures.draws()[key(HALF)].eligible == 10
     them.settle()
 
 
@@ -67,7 +67,7 @@ def test_a_forked_process_draws_anew() -> None:
     called(them, 10)
     them.settle()
     them.live.forked()
-    assert not them.live.draws()
+    assert not them.live.figures.draws()
 
 
 @pytest.mark.parametrize(

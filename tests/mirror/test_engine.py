@@ -40,7 +40,7 @@ from shadowmesh.mirror.frames import (
     State,
 )
 from shadowmesh.names import CallEnd, DropReason
-from shadowmesh.policy.live_gate import Admission
+from shadowmesh.policy.plan import Admission
 from shadowmesh.testing import Backend, ReceivedCall, echo
 
 # --- every arity ----------------------------------------------------------------------------------------------

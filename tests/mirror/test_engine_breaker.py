@@ -17,7 +17,7 @@ from shadowmesh.mirror.frames import Outcome
 from shadowmesh.mirror.legs import assemble
 from shadowmesh.model import Leg
 from shadowmesh.names import CallEnd, Decision, DropReason
-from shadowmesh.policy.live_gate import Admission
+from shadowmesh.policy.plan import Admission
 from shadowmesh.testing import Backend, FakeClock, ReceivedCall
 
 OPEN = DropReason.CIRCUIT_OPEN

@@ -17,7 +17,7 @@ from shadowmesh.mirror.frames import Abandon, Request, RequestEnd
 from shadowmesh.mirror.legs import assemble
 from shadowmesh.model import Leg
 from shadowmesh.names import CallEnd, DropReason
-from shadowmesh.policy.live_gate import Admission
+from shadowmesh.policy.plan import Admission
 from shadowmesh.testing import Backend, ReceivedCall
 
 CUT_SHORT = [("CANCELLED", CallEnd.CANCELLED), ("DEADLINE_EXCEEDED", CallEnd.DEADLINE)]

@@ -18,7 +18,7 @@ from support.relay import Relay
 from shadowmesh.mirror.frames import Reload, RequestEnd
 from shadowmesh.mirror.legs import assemble
 from shadowmesh.names import CallEnd, DropReason
-from shadowmesh.policy.live_gate import Admission
+from shadowmesh.policy.plan import Admission
 from shadowmesh.testing import Backend, ReceivedCall
 
 OPEN, REMOVED, SHUTDOWN = DropReason.CIRCUIT_OPEN, DropReason.REMOVED, DropReason.SHUTDOWN

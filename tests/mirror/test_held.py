@@ -25,7 +25,7 @@ from shadowmesh.mirror.frames import (
 )
 from shadowmesh.mirror.held import Held
 from shadowmesh.names import DropReason
-from shadowmesh.policy.live_gate import Admission
+from shadowmesh.policy.plan import Admission
 
 TWO = (Admission("a", 1.0), Admission("b", 0.5, DropReason.CONCURRENCY_LIMIT), Admission("c", 0.5))
 

@@ -9,7 +9,8 @@ import pytest
 from support.experiments import experiment, target
 
 from shadowmesh.mirror.key_watch import SKEWED, KeyWatch
-from shadowmesh.policy.live_gate import LiveGate, Plan
+from shadowmesh.policy.live_gate import LiveGate
+from shadowmesh.policy.plan import Plan
 
 STICKY: dict[str, Any] = {"sampling": {"by": {"metadata": "x-user"}}}
 

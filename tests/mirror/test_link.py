@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from opentelemetry.sdk.resources import Resource
 from support.collector import collector
 from support.conversations import answer
-from support.experiments import CONVERSE, experiment, target
+from support.experiments import experiment, target
 from support.frames import BY_KIND
 from support.records import begin
 from support.resources import until
@@ -78,7 +78,7 @@ def conversation() -> dict[str, Frame]:
     """Return a call of one exchange in many frames."""
     now = time.monotonic_ns()
     return {
-        "begin": begin(method=CONVERSE, arity=Arity.STREAM_STREAM, at_ns=now, wall_ns=time.time_ns()),
+        "begin": begin(method="/acme.Model/Talk", arity=Arity.STREAM_STREAM, at_ns=now, wall_ns=time.time_ns()),
         "first request": Request(1, (now,), (request("r", prompt="a b"),), 1),
         "second request": Request(1, (now,), (request("r", prompt="c"),), 2),
         "half-close": RequestEnd(1, now),

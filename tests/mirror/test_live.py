@@ -88,7 +88,7 @@ class World:
         return mirrored
 
     def decided(self) -> Counter[tuple[str, str]]:
-        return Counter({(key.decision, key.drop_reason): times for key, times in self.live.funnel().items()})
+        return Counter({(key.decision, key.drop_reason): times for key, times in self.live.figures.funnel().items()})
 
 
 def test_one_slot_in_so_many_is_off_its_calls_are_not_mirrored_and_the_funnel_says_so() -> None:

@@ -9,7 +9,8 @@ from shadowmesh.mirror.frames import Extra, Left
 from shadowmesh.mirror.live import LiveSide
 from shadowmesh.names import Decision, DropReason
 from shadowmesh.policy.budget import Remaining
-from shadowmesh.policy.live_gate import Admission, FunnelKey
+from shadowmesh.policy.funnel import FunnelKey
+from shadowmesh.policy.plan import Admission
 from shadowmesh.telemetry.faults import Faults
 
 LIMITED = experiment(target(budget={"per_hour": 30.0}))
@@ -26,7 +27,7 @@ def said(live: LiveSide, left: float, worker: int) -> None:
 def test_exchanges_beyond_the_first_are_counted_as_the_call_was_at_each_target() -> None:
     live = live_side()
     live.receive(Extra(1, "summaries", (Admission("a", 1.0), Admission("b", 0.5, DropReason.CAPTURE_FULL)), 3))
-    assert live.funnel() == {
+    assert live.figures.funnel() == {
         FunnelKey("summaries", "a", Decision.MIRRORED, ""): 3,
         FunnelKey("summaries", "b", Decision.DROPPED, "capture_full"): 3,
     }
@@ -36,15 +37,15 @@ def test_what_is_left_is_the_sum_over_the_workers_until_a_reload_removes_the_lim
     live = live_side()
     said(live, 4.0, 0)
     said(live, 2.5, 1)
-    assert live.remaining() == [Remaining("summaries", "candidate", "per_hour", "USD", 30.0, 6.5)]
+    assert live.figures.remaining() == [Remaining("summaries", "candidate", "per_hour", "USD", 30.0, 6.5)]
     live.reload((experiment(target()),))
-    assert live.remaining() == []
+    assert live.figures.remaining() == []
 
 
 def test_a_forked_process_knows_nothing_of_what_its_parents_engines_had_left() -> None:
     live = live_side()
     said(live, 4.0, 0)
     live.forked()
-    assert live.remaining() == []
+    assert live.figures.remaining() == []
     said(live, 15.0, 0)
-    assert [one.left for one in live.remaining()] == [15.0]
+    assert [one.left for one in live.figures.remaining()] == [15.0]

@@ -11,15 +11,17 @@ import pytest
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
-from support.experiments import CONVERSE, experiment, target
+from support.experiments import CONVERSE, STREAM_GENERATE, experiment, target
+from support.parsing import Counted
 from support.records import TRACE, Seen, record, wall
-from support.wire import last_delta, request, response
+from support.wire import delta, last_delta, request, response
 
 from shadowmesh.mirror.call_record import CallRecord
 from shadowmesh.mirror.recorder import Recorder
 from shadowmesh.model import Leg
 from shadowmesh.names import CallEnd
-from shadowmesh.policy.live_gate import Admission
+from shadowmesh.policy.plan import Admission
+from shadowmesh.protocols.rewrite import Rewrite
 from shadowmesh.rpc import Arity
 from shadowmesh.schema import messages
 from shadowmesh.telemetry.content import ContentEvent
@@ -225,6 +227,24 @@ def test_an_answer_that_nobody_kept_is_said_to_be_cut_whole() -> None:
     ((live, _),) = captured("events", live=blind).events
     assert "gen_ai.output.messages" not in live.attributes
     assert live.attributes["shadowmesh.content.truncated"] == ("gen_ai.output.messages",)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_whatever_is_read_of_a_leg_its_messages_are_parsed_once(shared: bool) -> None:
+    answers = [delta("a"), last_delta("b")]
+    settings = experiment(target(), content="events", output_digest=True, sampling={"by": {"field": "model"}})
+    seen = Seen(answers, at=[1, 2], more={"sent": 1})
+    call = record([request(model="m", prompt="q")], seen, seen, settings=settings, method=STREAM_GENERATE)
+    assert call.method_map is not None
+    counted = Counted(call.method_map)
+    asked = [*call.requests]
+    if not shared:
+        rewrite = Rewrite(call.method_map, values={"model": "n"})
+        call.rewrites["candidate"] = rewrite
+        asked.append(rewrite(call.requests[0]))
+    call.method_map = counted.as_map
+    recorder(Sink()).record(call)
+    assert sorted(counted.parsed) == sorted([*asked, *answers, *answers])
 
 
 def test_a_failed_leg_has_what_it_was_asked_and_a_shed_one_has_no_event() -> None:

@@ -16,7 +16,7 @@ from shadowmesh.mirror.frames import Request, RequestEnd
 from shadowmesh.mirror.legs import assemble
 from shadowmesh.model import Leg
 from shadowmesh.names import CallEnd, Decision, DropReason
-from shadowmesh.policy.live_gate import Admission
+from shadowmesh.policy.plan import Admission
 from shadowmesh.schema import messages
 from shadowmesh.testing import Backend, FakeClock, ReceivedCall
 

@@ -33,7 +33,7 @@ def test_what_was_handed_over_while_it_was_tried_is_counted_and_given_back(one: 
 
     live.attach(ThreadCarrier(make, live.receive, first=(), queue_items=9, admit=live.admit))
     live.start()
-    assert live.funnel() == {("summaries", "candidate", "dropped", DropReason.NOT_RECORDED): 2}
+    assert live.figures.funnel() == {("summaries", "candidate", "dropped", DropReason.NOT_RECORDED): 2}
     assert live.credit_taken() == 0
-    assert live.active() == {("summaries", "candidate"): 0}
+    assert live.figures.active() == {("summaries", "candidate"): 0}
     assert live.queued() == 0

@@ -15,7 +15,9 @@ from shadowmesh.model import Metadata
 from shadowmesh.names import META_INSTANCE, META_PREVIOUS_ATTEMPTS, META_ROLE, META_TARGET, Decision, DropReason
 from shadowmesh.policy.draws import Drawn, drawn
 from shadowmesh.policy.experiment import ExperimentSettings
-from shadowmesh.policy.live_gate import Counted, LiveGate, Ticket, lines
+from shadowmesh.policy.funnel import Counted, lines
+from shadowmesh.policy.live_gate import LiveGate
+from shadowmesh.policy.plan import Ticket
 from shadowmesh.policy.target_state import TargetState
 
 

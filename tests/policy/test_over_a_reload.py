@@ -9,7 +9,8 @@ import pytest
 from support.experiments import GENERATE, experiment, target
 
 from shadowmesh.names import Decision, DropReason
-from shadowmesh.policy.live_gate import Counted, FunnelKey, LiveGate
+from shadowmesh.policy.funnel import Counted, FunnelKey
+from shadowmesh.policy.live_gate import LiveGate
 from shadowmesh.policy.target_state import TargetState
 
 SECOND = 1_000_000_000

@@ -23,9 +23,10 @@ from shadowmesh.names import CostSource
 from shadowmesh.pricing import Pricing
 from shadowmesh.processor.aside import Aside
 from shadowmesh.processor.decode import Spans
+from shadowmesh.processor.decoded import NOTHING, Decoded
 from shadowmesh.processor.intake import Accepted, Signal
 from shadowmesh.processor.keeper import Keeper
-from shadowmesh.processor.pipeline import NOTHING, Decoded, Pipeline, Put
+from shadowmesh.processor.pipeline import Pipeline, Put
 from shadowmesh.processor.settings import ProcessorSettings
 from shadowmesh.store.records import Added, Content, PairRecord
 from shadowmesh.telemetry.faults import Faults

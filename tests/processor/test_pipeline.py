@@ -22,8 +22,9 @@ from shadowmesh.errors import DecodeError
 from shadowmesh.model import Leg
 from shadowmesh.policy.draws import Drawn, DrawnKey
 from shadowmesh.pricing import PriceSettings, Pricing
+from shadowmesh.processor.decoded import Decoded
 from shadowmesh.processor.intake import Signal
-from shadowmesh.processor.pipeline import Decoded, Pipeline
+from shadowmesh.processor.pipeline import Pipeline
 from shadowmesh.processor.settings import ProcessorSettings
 from shadowmesh.store.records import Added, Content, PairRecord, Sampling
 from shadowmesh.testing import FakeClock

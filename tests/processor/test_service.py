@@ -24,13 +24,14 @@ from support.receiving import Client
 
 from shadowmesh import names
 from shadowmesh.cli.ask_processor import ask
-from shadowmesh.errors import StartError
+from shadowmesh.errors import OverloadedError, StartError
 from shadowmesh.processor.intake import Signal
 from shadowmesh.processor.journal_settings import JournalSettings
 from shadowmesh.processor.otlp_services import SERVICES
 from shadowmesh.processor.service import Processor
 from shadowmesh.processor.settings import ProcessorSettings
 from shadowmesh.store.settings import StoreSettings
+from shadowmesh.telemetry.status_shape import JournalTroubles
 from shadowmesh.testing import FakeClock
 from shadowmesh.verdict.records import Answer
 
@@ -378,6 +379,22 @@ def test_headers_are_secrets_in_every_print_of_the_settings() -> None:
     )
     assert "hunter2" not in repr(settings)
     assert "hunter2" not in settings.model_dump_json()
+
+
+async def test_the_status_says_what_the_journal_has_refused(tmp_path: Path) -> None:
+    requests = [legs_request([live(f"p{n}")]) for n in range(20)]
+    journal = {"max_bytes": 4 * len(requests[0]), "segment_bytes": 2 * len(requests[0])}
+    async with running(data=str(tmp_path), journal=journal) as processor:
+        outcomes = await asyncio.gather(
+            *(processor.take(Signal.TRACES, request) for request in requests), return_exceptions=True
+        )
+        refused = [outcome for outcome in outcomes if isinstance(outcome, OverloadedError)]
+        storage = processor.status().storage
+        assert storage is not None
+        assert storage.journal_troubles == JournalTroubles(
+            full=len(refused), busy=0, failing=0, unsynced=0, damaged=0, damaged_bytes=0
+        )
+        assert 0 < len(refused) < len(outcomes)
 
 
 async def test_what_is_counted_can_be_scraped_with_the_state_of_journal_and_store() -> None:

@@ -13,7 +13,8 @@ from shadowmesh.catalog.builtin import builtin
 from shadowmesh.errors import ProtocolMapError
 from shadowmesh.protocols import wire
 from shadowmesh.protocols.aborts import Abort, AbortSettings
-from shadowmesh.protocols.protocol_map import ProtocolMapSettings, bind
+from shadowmesh.protocols.map_settings import ProtocolMapSettings
+from shadowmesh.protocols.protocol_map import bind
 from shadowmesh.schema.descriptors import message_class
 
 ONE = message_class("shadowmesh.views.smg.AbortRequest")

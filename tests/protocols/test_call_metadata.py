@@ -9,7 +9,9 @@ from support.wire import request
 
 from shadowmesh.errors import ProtocolMapError
 from shadowmesh.model import Metadata
-from shadowmesh.protocols.protocol_map import MethodMap, ProtocolMapSettings, bind
+from shadowmesh.protocols.map_settings import ProtocolMapSettings
+from shadowmesh.protocols.messages import Requests
+from shadowmesh.protocols.protocol_map import MethodMap, bind
 from shadowmesh.protocols.reading import read, read_request
 from shadowmesh.schema.descriptors import message_class
 
@@ -40,7 +42,7 @@ def method_map(**paths: Any) -> MethodMap:
 
 
 def asked(data: bytes = b"", metadata: Metadata = METADATA, **paths: str) -> dict[str, Any]:
-    found = read_request(method_map(request=paths), [data], metadata)
+    found = read_request(Requests(method_map(request=paths), [data]), metadata)
     return {name: value for name, value in found.items() if value is not None}
 
 

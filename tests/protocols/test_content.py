@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from support.wire import delta, last_delta, reference, request, response
 
 from shadowmesh.protocols.content import NOTHING, Said, as_json, read_input, read_instructions, read_output
-from shadowmesh.protocols.protocol_map import MethodMap, MethodSettings, ProtocolMapSettings, bind
+from shadowmesh.protocols.map_settings import MethodSettings, ProtocolMapSettings
+from shadowmesh.protocols.messages import Answer, Requests
+from shadowmesh.protocols.protocol_map import MethodMap, bind
 from shadowmesh.schema import messages
 from shadowmesh.schema.inference import methods
 
@@ -50,7 +52,7 @@ def mapped(**method: Any) -> MethodMap:
 
 
 def test_a_prompt_is_one_message_of_the_user() -> None:
-    said = read_input(reference("Generate"), [request(prompt="Why?")], WHOLE)
+    said = read_input(Requests(reference("Generate"), [request(prompt="Why?")]), WHOLE)
     assert said.items == [{"role": "user", "parts": [text("Why?")]}]
     assert not said.cut
 
@@ -62,7 +64,7 @@ def test_a_conversation_keeps_its_order_roles_tool_calls_and_their_results() -> 
         messages.Message(role=messages.ROLE_ASSISTANT, content="Let me see.", tool_calls=[CALL]),
         messages.Message(role=messages.ROLE_TOOL, tool_call_id="c-1", content="wet"),
     )
-    assert read_input(reference("StreamGenerate"), [data], WHOLE).items == [
+    assert read_input(Requests(reference("StreamGenerate"), [data]), WHOLE).items == [
         {"role": "system", "parts": [text("Be brief.")]},
         {"role": "user", "parts": [text("Rain?")]},
         {
@@ -77,20 +79,21 @@ def test_a_conversation_keeps_its_order_roles_tool_calls_and_their_results() -> 
 
 
 def test_several_requests_of_one_exchange_are_read_in_their_order() -> None:
-    said = read_input(reference("Converse"), [request(prompt="one"), request(prompt="two")], WHOLE)
+    said = read_input(Requests(reference("Converse"), [request(prompt="one"), request(prompt="two")]), WHOLE)
     assert [message["parts"][0]["content"] for message in said.items] == ["one", "two"]
 
 
 def test_instructions_that_stand_apart_are_a_list_of_parts() -> None:
     apart = mapped(parts={"prompt": "prompt", "instructions": "model"})
-    assert read_instructions(apart, [request(model="Be brief.", prompt="Why?")], WHOLE).items == [text("Be brief.")]
-    assert read_instructions(apart, [request(prompt="Why?")], WHOLE) == NOTHING
-    assert read_instructions(reference("Generate"), [request(model="m", prompt="Why?")], WHOLE) == NOTHING
+    requests = Requests(apart, [request(model="Be brief.", prompt="Why?")])
+    assert read_instructions(requests, WHOLE).items == [text("Be brief.")]
+    assert read_instructions(Requests(apart, [request(prompt="Why?")]), WHOLE) == NOTHING
+    assert read_instructions(Requests(reference("Generate"), [request(model="m", prompt="Why?")]), WHOLE) == NOTHING
 
 
 def test_a_stream_is_one_message_with_its_text_joined_and_its_tool_calls() -> None:
     deltas = [delta("Gr"), delta("üezi"), delta(tool_calls=[CALL]), last_delta("!")]
-    assert read_output(reference("StreamGenerate"), deltas, "stop", WHOLE).items == [
+    assert read_output(Answer(reference("StreamGenerate"), deltas), "stop", WHOLE).items == [
         {
             "role": "assistant",
             "finish_reason": "stop",
@@ -103,9 +106,9 @@ def test_a_stream_is_one_message_with_its_text_joined_and_its_tool_calls() -> No
 
 
 def test_an_answer_that_says_nothing_is_a_message_and_no_answer_is_none() -> None:
-    empty = read_output(reference("Generate"), [response()], "length", WHOLE)
+    empty = read_output(Answer(reference("Generate"), [response()]), "length", WHOLE)
     assert empty.items == [{"role": "assistant", "finish_reason": "length", "parts": []}]
-    assert read_output(reference("Generate"), [], "unknown", WHOLE) == NOTHING
+    assert read_output(Answer(reference("Generate"), []), "unknown", WHOLE) == NOTHING
 
 
 @given(st.data(), st.text(st.characters(codec="utf-8"), min_size=1, max_size=20))
@@ -114,24 +117,24 @@ def test_characters_that_were_split_between_two_messages_are_whole_again(data: s
     cuts = sorted(data.draw(st.lists(st.integers(0, len(encoded)), max_size=4)))
     pieces = [encoded[start:end] for start, end in zip([0, *cuts], [*cuts, len(encoded)], strict=True)]
     answers = [BytesValue(value=piece).SerializeToString() for piece in pieces]
-    said = read_output(BYTES, answers, "stop", WHOLE)
+    said = read_output(Answer(BYTES, answers), "stop", WHOLE)
     assert said.items[0]["parts"] == [text(content)]
 
 
 def test_bytes_that_are_no_characters_are_replaced_and_stay_json() -> None:
     answers = [BytesValue(value=piece).SerializeToString() for piece in (b"a\xff", b"\xc3")]
-    said = read_output(BYTES, answers, "stop", WHOLE)
+    said = read_output(Answer(BYTES, answers), "stop", WHOLE)
     assert said.items[0]["parts"] == [text("a\ufffd\ufffd")]
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_what_follows_a_message_that_does_not_parse_is_not_read(method: str) -> None:
     answers = [delta("a"), b"\xff", delta("b")] if method != "Generate" else [response("a"), b"\xff", response("b")]
-    said = read_output(reference(method), answers, "unknown", WHOLE)
+    said = read_output(Answer(reference(method), answers), "unknown", WHOLE)
     assert [part["content"] for message in said.items for part in message["parts"]] == (
         ["a"] if method != "Ingest" else []
     )
-    assert read_input(reference(method), [b"\xff", request(prompt="x")], WHOLE) == NOTHING
+    assert read_input(Requests(reference(method), [b"\xff", request(prompt="x")]), WHOLE) == NOTHING
 
 
 # --- cut to a size --------------------------------------------------------------------------------------------
@@ -185,8 +188,8 @@ def begins(shorter: list[dict[str, Any]], whole: list[dict[str, Any]]) -> bool:
 
 @given(conversations(), st.integers(0, 400))
 def test_a_conversation_cut_to_any_size_is_valid_json_of_that_size_and_says_so(data: bytes, limit: int) -> None:
-    whole = read_input(reference("Generate"), [data], WHOLE)
-    said = read_input(reference("Generate"), [data], limit)
+    whole = read_input(Requests(reference("Generate"), [data]), WHOLE)
+    said = read_input(Requests(reference("Generate"), [data]), limit)
     check(whole, WHOLE)
     check(said, limit)
     assert begins(said.items, whole.items)
@@ -195,8 +198,8 @@ def test_a_conversation_cut_to_any_size_is_valid_json_of_that_size_and_says_so(d
 
 @given(TEXTS, st.integers(60, 300))
 def test_an_answer_is_cut_as_late_as_its_room_allows_and_between_two_characters(content: str, limit: int) -> None:
-    whole = read_output(reference("Generate"), [response(content)], "stop", WHOLE)
-    said = read_output(reference("Generate"), [response(content)], "stop", limit)
+    whole = read_output(Answer(reference("Generate"), [response(content)]), "stop", WHOLE)
+    said = read_output(Answer(reference("Generate"), [response(content)]), "stop", limit)
     check(said, limit)
     assert begins(said.items, whole.items)
     if said.cut and said.items and said.items[0]["parts"]:
@@ -208,7 +211,7 @@ def test_an_answer_is_cut_as_late_as_its_room_allows_and_between_two_characters(
 @pytest.mark.parametrize("character", ["a", "ü", "\U0001f600", "\x00", '"', "\\"])
 def test_a_text_of_megabytes_fills_its_room(character: str) -> None:
     limit = 64 * 1024
-    said = read_output(reference("Generate"), [response(character * 2_000_000)], "stop", limit)
+    said = read_output(Answer(reference("Generate"), [response(character * 2_000_000)]), "stop", limit)
     check(said, limit)
     assert said.cut
     assert said.size > limit - 16
@@ -216,7 +219,7 @@ def test_a_text_of_megabytes_fills_its_room(character: str) -> None:
 
 def test_a_million_empty_messages_are_read_as_far_as_there_is_room() -> None:
     data = asked(*[messages.Message()] * 100_000)
-    said = read_input(reference("Generate"), [data], 1024)
+    said = read_input(Requests(reference("Generate"), [data]), 1024)
     check(said, 1024)
     assert said.cut
     assert len(said.items) < 100
@@ -225,7 +228,7 @@ def test_a_million_empty_messages_are_read_as_far_as_there_is_room() -> None:
 def test_words_from_the_wire_are_cut_to_a_size() -> None:
     long = "ü" * 10_000
     call = messages.ToolCall(id=long, name=long, arguments_json="{}")
-    (message,) = read_output(reference("Generate"), [response(tool_calls=[call])], long, WHOLE).items
+    (message,) = read_output(Answer(reference("Generate"), [response(tool_calls=[call])]), long, WHOLE).items
     assert message["finish_reason"] == message["parts"][0]["id"] == message["parts"][0]["name"] == long[:256]
 
 
@@ -235,6 +238,6 @@ MESSY = st.lists(st.one_of(st.binary(max_size=40), st.just(delta("x")), st.just(
 @pytest.mark.parametrize("method", METHODS)
 @given(MESSY, MESSY, st.integers(0, 200))
 def test_no_bytes_raise(method: str, requests: Sequence[bytes], responses: Sequence[bytes], limit: int) -> None:
-    check(read_input(reference(method), requests, limit), limit)
-    check(read_output(reference(method), responses, "stop", limit), limit)
-    read_instructions(reference(method), requests, limit)
+    check(read_input(Requests(reference(method), requests), limit), limit)
+    check(read_output(Answer(reference(method), responses), "stop", limit), limit)
+    read_instructions(Requests(reference(method), requests), limit)

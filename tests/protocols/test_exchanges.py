@@ -22,15 +22,15 @@ def test_a_method_without_a_rule_is_one_exchange() -> None:
 def test_every_request_id_is_an_exchange_in_the_order_of_the_requests() -> None:
     responses = [delta("1", "b"), delta("1", "a"), last_delta("2", "b"), last_delta("2", "a")]
     assert split(CONVERSE, [request("a"), request("b")], responses) == [
-        Slice("a", [0], [1, 3], ended=True),
-        Slice("b", [1], [0, 2], ended=True),
+        Slice("0", [0], [1, 3], ended=True),
+        Slice("1", [1], [0, 2], ended=True),
     ]
 
 
 def test_an_exchange_without_its_last_response_has_not_ended() -> None:
     (only,) = split(CONVERSE, [request("a")], [delta("1", "a")])
-    assert only == Slice("a", [0], [0], ended=False)
-    assert split(CONVERSE, [request("a")], []) == [Slice("a", [0], [], ended=False)]
+    assert only == Slice("0", [0], [0], ended=False)
+    assert split(CONVERSE, [request("a")], []) == [Slice("0", [0], [], ended=False)]
 
 
 def test_what_comes_after_the_end_of_an_exchange_belongs_to_none() -> None:
@@ -40,15 +40,24 @@ def test_what_comes_after_the_end_of_an_exchange_belongs_to_none() -> None:
 
 def test_an_answer_to_nobodys_request_belongs_to_no_exchange() -> None:
     (only,) = split(CONVERSE, [request("a")], [delta("1", "x"), b"\xff", last_delta("2", "a")])
-    assert only == Slice("a", [0], [2], ended=True)
+    assert only == Slice("0", [0], [2], ended=True)
 
 
-def test_requests_with_one_id_are_one_exchange() -> None:
-    assert split(CONVERSE, [request("a"), request("b"), request("a")], []) == [Slice("a", [0, 2]), Slice("b", [1])]
+def test_requests_with_one_id_or_with_none_are_answered_one_after_the_other() -> None:
+    responses = [delta("1", ""), last_delta("2", "b"), last_delta("2", ""), delta("3", ""), last_delta("4", "")]
+    assert split(CONVERSE, [request(""), request("b"), request(""), request("")], responses) == [
+        Slice("0", [0], [0, 2], ended=True),
+        Slice("1", [1], [1], ended=True),
+        Slice("2", [2], [3, 4], ended=True),
+        Slice("3", [3], []),
+    ]
 
 
-def test_requests_that_do_not_parse_share_the_exchange_without_an_id() -> None:
-    assert split(CONVERSE, [b"\xff", request("")], [last_delta("1", "")]) == [Slice("", [0, 1], [0], ended=True)]
+def test_a_request_that_does_not_parse_is_one_without_an_id() -> None:
+    assert split(CONVERSE, [b"\xff", request("")], [last_delta("1", "")]) == [
+        Slice("0", [0], [0], ended=True),
+        Slice("1", [1], []),
+    ]
 
 
 def test_a_call_in_which_nothing_was_asked_is_one_empty_exchange() -> None:
@@ -74,11 +83,11 @@ def test_any_interleaving_gives_every_exchange_the_same_answers(
 ) -> None:
     responses = [delta(f"{left}", key) if left else last_delta("0", key) for key, left in answers]
     slices = split(CONVERSE, [request(key) for key in asked], responses)
-    assert [part.key for part in slices] == asked
+    assert [part.key for part in slices] == ["0", "1", "2"]
     for number, part in enumerate(slices):
         assert part.requests == [number]
         assert part.ended
-        assert [answers[at][0] for at in part.responses] == [part.key] * len(part.responses)
+        assert [answers[at][0] for at in part.responses] == [asked[number]] * len(part.responses)
         assert [answers[at][1] for at in part.responses] == list(range(len(part.responses)))[::-1]
     assert sorted(at for part in slices for at in part.responses) == list(range(len(responses)))
 

@@ -13,8 +13,8 @@ from shadowmesh.catalog.builtin import builtin
 from shadowmesh.errors import DecodeError, ProtocolMapError
 from shadowmesh.protocols import wire
 from shadowmesh.protocols.identity import Identity, IdentitySettings
+from shadowmesh.protocols.map_settings import MethodSettings
 from shadowmesh.protocols.paths import descriptor_of
-from shadowmesh.protocols.protocol_map import MethodSettings
 from shadowmesh.schema.descriptors import message_class
 
 VLLM = message_class("shadowmesh.views.smg.VllmGenerateRequest")

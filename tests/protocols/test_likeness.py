@@ -10,6 +10,7 @@ from support.dialects.spoken import view
 
 from shadowmesh.catalog.builtin import builtin
 from shadowmesh.protocols.likeness import output_like
+from shadowmesh.protocols.messages import Answer
 from shadowmesh.protocols.reading import read_output
 
 METHODS = {
@@ -47,15 +48,16 @@ Said = tuple[str, Sequence[Message]]
 def test_what_both_have_is_compared(live: Said, other: Said, *, same: bool, alike: bool | None) -> None:
     live_map, other_map = (builtin().protocols[name][METHODS[name]] for name, _ in (live, other))
     answers = [[message.SerializeToString() for message in said] for _, said in (live, other)]
-    found = output_like((live_map, answers[0]), (other_map, answers[1]), same_tokenizer=same)
+    found = output_like(Answer(live_map, answers[0]), Answer(other_map, answers[1]), same_tokenizer=same)
     if alike is None:
         assert found is None
     else:
-        assert (found == read_output(live_map, answers[0])) is alike
+        assert (found == read_output(Answer(live_map, answers[0]))) is alike
 
 
 def test_an_answer_that_does_not_parse_is_like_none() -> None:
     live_map, other_map = (builtin().protocols[name][METHODS[name]] for name in ("vllm", "tgis"))
     answer = [TEXT[0].SerializeToString()]
-    assert output_like((live_map, answer), (other_map, [b"\xff"]), same_tokenizer=True) is None
-    assert output_like((live_map, [b"\xff"]), (other_map, [TGIS[0].SerializeToString()]), same_tokenizer=True) is None
+    assert output_like(Answer(live_map, answer), Answer(other_map, [b"\xff"]), same_tokenizer=True) is None
+    torn, whole = Answer(live_map, [b"\xff"]), Answer(other_map, [TGIS[0].SerializeToString()])
+    assert output_like(torn, whole, same_tokenizer=True) is None

@@ -15,8 +15,10 @@ from support.dialects.spoken import view
 from shadowmesh.catalog.builtin import builtin
 from shadowmesh.errors import ProtocolMapError
 from shadowmesh.model import Cost
+from shadowmesh.protocols.map_settings import ProtocolMapSettings
+from shadowmesh.protocols.messages import Answer
 from shadowmesh.protocols.paths import Path, descriptor_of
-from shadowmesh.protocols.protocol_map import MethodMap, ProtocolMapSettings, bind
+from shadowmesh.protocols.protocol_map import MethodMap, bind
 from shadowmesh.protocols.reading import read, read_cost
 from shadowmesh.protocols.streams import StreamSettings
 from shadowmesh.schema import messages
@@ -148,17 +150,17 @@ def ticks(*amounts: int | None) -> list[bytes]:
 
 def test_the_last_word_on_a_cost_stands_in_its_unit_and_is_the_providers() -> None:
     cents = costing(units=100, currency="EUR")
-    assert read_cost(cents, ticks(5, 50, None)) == Cost(amount=0.5, currency="EUR", source="provider")
-    assert read_cost(cents, ticks(0)) == Cost(amount=0.0, currency="EUR", source="provider")
-    assert read_cost(cents, [*ticks(7), b"\xff"]) == Cost(amount=0.07, currency="EUR", source="provider")
+    assert read_cost(Answer(cents, ticks(5, 50, None))) == Cost(amount=0.5, currency="EUR", source="provider")
+    assert read_cost(Answer(cents, ticks(0))) == Cost(amount=0.0, currency="EUR", source="provider")
+    assert read_cost(Answer(cents, [*ticks(7), b"\xff"])) == Cost(amount=0.07, currency="EUR", source="provider")
 
 
 def test_a_cost_that_is_not_said_or_none_is_unknown() -> None:
-    assert read_cost(costing(), ticks(None)) is None
-    assert read_cost(costing(), ticks(-1)) is None
-    assert read_cost(costing(), []) is None
-    assert read_cost(xai(), ticks(5)) is None
-    assert read_cost(None, ticks(5)) is None
+    assert read_cost(Answer(costing(), ticks(None))) is None
+    assert read_cost(Answer(costing(), ticks(-1))) is None
+    assert read_cost(Answer(costing(), [])) is None
+    assert read_cost(Answer(xai(), ticks(5))) is None
+    assert read_cost(Answer(None, ticks(5))) is None
 
 
 @given(st.one_of(st.integers(), st.floats(), st.text(max_size=5), st.none(), st.just(10**400)))
@@ -168,7 +170,7 @@ def test_no_cost_in_json_raises(amount: Any) -> None:
     settings = {"version": 1, "protocol": "acme", "methods": {"/a.B/C": method}}
     method_map = bind(ProtocolMapSettings.model_validate(settings), {}, message_class)["/a.B/C"]
     said = view("sglang.OpenAiChunk", json_chunk=json.dumps({"cost": amount}).encode()).SerializeToString()
-    cost = read_cost(method_map, [said])
+    cost = read_cost(Answer(method_map, [said]))
     assert cost is None or cost.amount >= 0
 
 

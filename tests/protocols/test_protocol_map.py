@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from shadowmesh.errors import ProtocolMapError
-from shadowmesh.protocols.protocol_map import ProtocolMapSettings, bind
+from shadowmesh.protocols.map_settings import ProtocolMapSettings
+from shadowmesh.protocols.protocol_map import bind
 from shadowmesh.schema.inference import methods
 
 METHOD = "/shadowmesh.v1.Inference/Generate"

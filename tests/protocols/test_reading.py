@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
 import pytest
@@ -162,6 +163,14 @@ def test_bytes_that_do_not_parse_say_nothing_and_make_the_answer_unknown(method:
     assert reading.fields.request_model is None
     assert reading.output is None
     assert reading.fields.input_tokens == 1, "what does parse is still read"
+
+
+def test_what_was_read_is_frozen_and_equal_to_what_its_class_makes() -> None:
+    fields = read(reference("Generate"), [request(model="m")], [response(model="n")]).fields
+    assert fields == Fields(operation="chat", provider="shadowmesh", request_model="m", response_model="n")
+    assert (type(fields), hash(fields)) == (Fields, hash(replace(fields)))
+    with pytest.raises(FrozenInstanceError):
+        fields.seed = 1  # type: ignore[misc]  # that is what is tried
 
 
 def test_an_exchange_without_any_message_is_read_too() -> None:

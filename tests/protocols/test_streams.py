@@ -12,7 +12,9 @@ from pydantic import ValidationError
 
 from shadowmesh.protocols.content import read_output as read_content
 from shadowmesh.protocols.exchanges import split
-from shadowmesh.protocols.protocol_map import MethodMap, ProtocolMapSettings, bind
+from shadowmesh.protocols.map_settings import ProtocolMapSettings
+from shadowmesh.protocols.messages import Answer
+from shadowmesh.protocols.protocol_map import MethodMap, bind
 from shadowmesh.protocols.reading import failure, first_content, read
 from shadowmesh.protocols.streams import StreamSettings
 from shadowmesh.schema.descriptors import message_class
@@ -85,6 +87,11 @@ def test_an_end_without_pieces_before_it_is_the_answer() -> None:
     assert (found.output, found.fields.output_tokens) == ((b"1 2 3",), 3)
 
 
+def test_an_end_behind_pieces_without_content_is_the_answer() -> None:
+    found = read(bound(**ENGINE), [], [chunk(), complete(1, 2, 3)])
+    assert (found.output, found.fields.output_tokens) == ((b"1 2 3",), 3)
+
+
 def test_outputs_that_come_mixed_are_told_apart_by_their_index() -> None:
     mixed = [chunk(1, index=1), chunk(7), chunk(2, index=1), complete(2, index=1), chunk(8), complete(8)]
     found = read(bound(**ENGINE), [], mixed)
@@ -137,23 +144,23 @@ def test_a_count_that_nobody_says_is_unknown() -> None:
 def test_an_answer_that_says_that_it_failed_has_a_status_of_its_own() -> None:
     error = {"value": "delta == 'boom'", "status": "INTERNAL"}
     found = bound(**TEXT, stream={"error": error})
-    assert failure(found, [text("a"), text("boom")]) == "INTERNAL"
-    assert failure(found, [text("a"), b"\xff"]) == ""
-    assert failure(bound(**TEXT), [text("boom")]) == ""
+    assert failure(Answer(found, [text("a"), text("boom")])) == "INTERNAL"
+    assert failure(Answer(found, [text("a"), b"\xff"])) == ""
+    assert failure(Answer(bound(**TEXT), [text("boom")])) == ""
 
 
 def test_the_first_chunk_is_the_first_message_unless_the_protocol_begins_with_an_empty_one() -> None:
     answers = [text(""), b"\xff", text("a"), text("b")]
-    assert first_content(bound(**TEXT), answers) == 0
-    assert first_content(bound(**TEXT, stream={"first": "content"}), answers) == 2
-    assert first_content(bound(**TEXT, stream={"first": "content"}), [text("")]) == 0
+    assert first_content(Answer(bound(**TEXT), answers)) == 0
+    assert first_content(Answer(bound(**TEXT, stream={"first": "content"}), answers)) == 2
+    assert first_content(Answer(bound(**TEXT, stream={"first": "content"}), [text("")])) == 0
 
 
 def test_reasoning_is_captured_and_is_no_part_of_the_answer() -> None:
     thinking = TEXT | {"response": {"text": "delta", "reasoning": "request_id"}}
     answers = [OURS(request_id="hm").SerializeToString(), text("yes")]
     assert read(bound(**thinking), [], answers).output == (b"yes",)
-    said = read_content(bound(**thinking), answers, "stop", 1024).items
+    said = read_content(Answer(bound(**thinking), answers), "stop", 1024).items
     assert said[0]["parts"] == [{"type": "reasoning", "content": "hm"}, {"type": "text", "content": "yes"}]
 
 
@@ -191,7 +198,7 @@ def test_any_chunking_of_a_text_gives_the_same_answer(said: str, cuts: list[int]
 def test_no_bytes_make_an_answer_raise(answers: list[bytes]) -> None:
     engine = bound(**ENGINE)
     read(engine, answers, answers)
-    read_content(engine, answers, "stop", 1024)
+    read_content(Answer(engine, answers), "stop", 1024)
     split(bound(**ENGINE, exchanges={"by": "order", "end": "has(complete)"}), answers, answers)
 
 

@@ -12,7 +12,8 @@ from shadowmesh.catalog.builtin import builtin
 from shadowmesh.errors import ProtocolMapError
 from shadowmesh.protocols.generate_map import GenerateSettings
 from shadowmesh.protocols.generation import Refusal
-from shadowmesh.protocols.protocol_map import MethodMap, MethodSettings, ProtocolMapSettings
+from shadowmesh.protocols.map_settings import MethodSettings, ProtocolMapSettings
+from shadowmesh.protocols.protocol_map import MethodMap
 from shadowmesh.protocols.translation import Terms, Translator, misfits
 from shadowmesh.protocols.unread import field_numbers
 from shadowmesh.schema.descriptors import message_class
@@ -30,8 +31,10 @@ METHODS = {
     "oip_triton": "/inference.GRPCInferenceService/ModelInfer",
     "shadowmesh": "/shadowmesh.v1.Inference/Generate",
     "oip_dynamo": "/inference.GRPCInferenceService/ModelInfer",
+    "openengine": "/openengine.v1.Inference/Generate",
 }
 IDS = {"tokenized": {"input_ids": [1, 2]}}
+GREEDY: dict[str, Any] = {"sampling": {"temperature": 0}, "stopping": {"max_tokens": 8}}
 ONE = Terms(same_tokenizer=True)
 
 
@@ -168,6 +171,30 @@ REFUSED: list[tuple[str, Message, str, str]] = [
         "no place for a turn in several parts in shadowmesh",
     ),
     ("xai_sample", view("xai.SampleRequest", prompt=["a", "b"]), "vllm", "there are several prompts"),
+    # On the wire these zeros would be nothing, and the server's own number would take their place.
+    ("vllm_smg", vllm(sampling={"max_tokens": 0}), "trtllm", "no place for a max_tokens of 0 in trtllm"),
+    (
+        "openengine",
+        view("openengine.GenerateRequest", prompt="a", **GREEDY | {"sampling": {"temperature": 0, "num_sequences": 0}}),
+        "vllm_smg",
+        "no place for a n of 0 in vllm_smg",
+    ),
+    (
+        "openengine",
+        view(
+            "openengine.GenerateRequest",
+            prompt="a",
+            **GREEDY | {"sampling": {"temperature": 1, "top_p": 1, "top_k": 0}},
+        ),
+        "vllm_smg",
+        "what a top_k below 1 means is not known of openengine",
+    ),
+    (
+        "tgis",
+        view("tgis.SingleRequest", request={"text": "a"}, params={"method": 7, "stopping": {"max_new_tokens": 8}}),
+        "vllm",
+        "params.method cannot be read",
+    ),
 ]
 
 

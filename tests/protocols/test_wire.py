@@ -66,6 +66,13 @@ def test_a_field_inside_a_message_is_replaced_in_the_last_that_counts() -> None:
     )
 
 
+def test_what_has_the_number_of_a_message_and_is_none_holds_nothing() -> None:
+    stray = b"\x28\x07"
+    data = wire.field(5, b"\x08\x01") + stray
+    assert wire.replace(data, (5, 1), b"\x08\x03", make=True) == wire.field(5, b"\x08\x03") + stray
+    assert wire.replace(stray, (5, 1), b"\x08\x03", make=True) == stray + wire.field(5, b"\x08\x03")
+
+
 def test_messages_around_a_field_are_made_only_if_that_is_asked_for() -> None:
     assert wire.replace(VARINT, (5, 6, 1), b"\x08\x03", make=True) == VARINT + wire.field(5, wire.field(6, b"\x08\x03"))
     assert wire.replace(VARINT, (5, 6, 1), b"\x08\x03", make=False) == VARINT

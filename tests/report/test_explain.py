@@ -202,6 +202,8 @@ def test_every_policy_of_a_target_is_said_in_words(policy: dict[str, Any], said:
         ({}, "these is shown, for all methods together or for one alone of the eight with most pairs, from 20 minutes"),
         ({"content": "events"}, "or that its texts raise a flag more often by 2 percentage points, for all methods"),
         ({}, "How similar outputs are is not asked: content is off"),
+        ({"content": "spans"}, "How similar outputs are is not asked: content is in spans, and only that of events"),
+        ({"content": "spans"}, "these is shown, for all methods together"),
         ({"criteria": {"errors": {"mode": "strict"}}}, "it fails less often than live"),
         ({"criteria": {"latency": [{"measure": "first_chunk", "quantile": 0.5}]}}, "its P50 time to the first chunk"),
         ({"criteria": {"judge": {"enabled": True}}}, "a judge prefers its output in more than 47 % of cases"),

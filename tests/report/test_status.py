@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from shadowmesh.report.status import status
-from shadowmesh.telemetry.status_shape import read
+from shadowmesh.telemetry.status_shape import JournalTroubles, read
 
 HEADER = {
     "schema": "shadowmesh.status/1",
@@ -261,3 +261,23 @@ def test_texts_that_came_too_late_are_said_where_there_were_any() -> None:
     assert "too late" not in words(text_of(known))
     known = PROCESSOR | {"storage": storage | {"failing": False, "late_texts": 12}}
     assert "0 waiting, 12 texts too late to be compared" in words(text_of(known))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "1 B of 2 B store"),
+        ({"full": 1200}, "1 B of 2 B, 1,200 requests refused: full"),
+        (
+            {"busy": 3, "failing": 4},
+            "1 B of 2 B, 3 requests refused: its disk is behind, 4 requests refused: its disk fails",
+        ),
+        ({"unsynced": 2}, "2 syncs failed after requests were acknowledged"),
+        ({"damaged": 1, "damaged_bytes": 2048}, "1 × damaged, 2 KiB lost"),
+    ],
+)
+def test_what_went_wrong_in_the_journal_is_said(changes: dict[str, int], said: str) -> None:
+    nothing = dict.fromkeys(JournalTroubles.model_fields, 0)
+    storage = {"journal": {"used": 1, "cap": 2}, "store": "sqlite:///pairs.db", "waiting": 0, "refused": 0}
+    storage |= {"failing": False, "journal_troubles": nothing | changes}
+    assert said in words(text_of(PROCESSOR | {"storage": storage}))

@@ -33,7 +33,7 @@ from shadowmesh.mirror.frames import (
 from shadowmesh.mirror.judged_experiment import JudgedExperimentSettings
 from shadowmesh.mirror.legs import assemble
 from shadowmesh.names import CallEnd
-from shadowmesh.policy.live_gate import Admission
+from shadowmesh.policy.plan import Admission
 from shadowmesh.rpc import Arity
 from shadowmesh.telemetry.faults import Faults
 from shadowmesh.testing import Backend, ReceivedCall

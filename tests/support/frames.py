@@ -33,7 +33,7 @@ from shadowmesh.mirror.frames import (
 )
 from shadowmesh.model import SESSION_BUCKETS
 from shadowmesh.policy.budget import Remaining
-from shadowmesh.policy.live_gate import Admission
+from shadowmesh.policy.plan import Admission
 from shadowmesh.rpc import Arity
 
 CALLS = st.integers(0, 2**64 - 1)

@@ -14,7 +14,7 @@ from shadowmesh.mirror.live import LiveSide
 from shadowmesh.mirror.tap import Room, Tap
 from shadowmesh.names import Decision
 from shadowmesh.policy.experiment import ExperimentSettings
-from shadowmesh.policy.live_gate import FunnelKey
+from shadowmesh.policy.funnel import FunnelKey
 from shadowmesh.rpc import Arity
 from shadowmesh.telemetry.faults import Faults
 from shadowmesh.testing import FakeClock
@@ -110,7 +110,7 @@ class HandOvers:
         return self.live.begin(ticket, method, arity, metadata, data, None)
 
     def lines(self) -> dict[FunnelKey, int]:
-        return self.live.funnel()
+        return self.live.figures.funnel()
 
 
 def line(experiment: str, target: str, decision: Decision, reason: str = "") -> FunnelKey:

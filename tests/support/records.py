@@ -15,7 +15,7 @@ from shadowmesh.mirror.observation import Observation
 from shadowmesh.model import TraceContext
 from shadowmesh.names import CallEnd
 from shadowmesh.policy.experiment import ExperimentSettings
-from shadowmesh.policy.live_gate import Admission
+from shadowmesh.policy.plan import Admission
 from shadowmesh.rpc import Arity
 
 MONOTONIC = 5_000_000_000

@@ -14,7 +14,7 @@ from support.metrics import attributes_of, kind_of, points_of, received, value_o
 from shadowmesh import names
 from shadowmesh.policy.budget import Remaining
 from shadowmesh.policy.draws import Drawn, DrawnKey
-from shadowmesh.policy.live_gate import FunnelKey, LossKey
+from shadowmesh.policy.funnel import FunnelKey, LossKey
 from shadowmesh.policy.skew import KeyFigures
 from shadowmesh.telemetry.metrics import MirrorMetrics
 

@@ -12,7 +12,7 @@ from opentelemetry.sdk.resources import Resource
 from shadowmesh.names import Decision, DropReason, Misfit
 from shadowmesh.policy.budget import Remaining
 from shadowmesh.policy.experiment import ExperimentSettings
-from shadowmesh.policy.live_gate import FunnelKey, LossKey
+from shadowmesh.policy.funnel import FunnelKey, LossKey
 from shadowmesh.policy.self_check import Finding
 from shadowmesh.policy.skew import KeyFigures
 from shadowmesh.telemetry import status_shape

@@ -231,6 +231,30 @@ CALLS: dict[str, Spoken] = {
         answered_by_shadow=[{"response_model": "llm"}],
         reads=frozenset({"ids"}),
     ),
+    "oip_triton: requests without ids, one after the other in a stream": _call(
+        "oip_triton",
+        STREAM,
+        Said(
+            [
+                _streamed(_of_bytes("text_output", "fo"), _of_counts("num_output_tokens", 1)),
+                _streamed(_of_bytes("text_output", "ur"), _of_counts("num_output_tokens", 1), last=True),
+                _streamed(_of_bytes("text_output", "seven"), _of_counts("num_output_tokens", 1), last=True),
+            ]
+        ),
+        Said(
+            [
+                _streamed(_of_bytes("text_output", "four"), last=True),
+                _streamed(_of_bytes("text_output", "seven"), last=True),
+            ]
+        ),
+        requests=[_request(), _request()],
+        asked=[_ASKED, _ASKED],
+        answered=[
+            {"response_model": "llm", "output_tokens": 2, "usage_source": "response"},
+            {"response_model": "llm", "output_tokens": 1, "usage_source": "response"},
+        ],
+        answered_by_shadow=[{"response_model": "llm"}, {"response_model": "llm"}],
+    ),
     "oip_triton: two requests interleaved in a stream": _call(
         "oip_triton",
         STREAM,
