@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 from shadowmesh.errors import StartError, UnknownNameError
-from shadowmesh.verdict.document import PATH, SCHEMA, from_document
+from shadowmesh.verdict.document import PATH, SCHEMA, from_document, moment_text
 from shadowmesh.verdict.judgement import UNKNOWN, Judgement
 
 # A verdict may have to be made first.
@@ -24,6 +24,7 @@ def ask(
     *,
     experiment: str | None = None,
     target: str | None = None,
+    since_ns: int | None = None,
     token: Path | None = None,
     roots: Path | None = None,
 ) -> Judgement:
@@ -31,6 +32,7 @@ def ask(
     Return what the processor says.
 
     Args:
+        since_ns: the first moment of dispatch that counts, in wall-clock nanoseconds.
         address: ``host:port`` or ``http://host:port``; ``https://host:port`` where it has ``tls``.
         token: the file of a bearer token, where it wants one.
         roots: the file of the certificates that its own is checked against; the system's without.
@@ -39,7 +41,9 @@ def ask(
         StartError: nobody answers, or what answers gives no verdict.
         UnknownNameError: it has candidates, and none of these names.
     """
-    wanted = {name: value for name, value in (("experiment", experiment), ("target", target)) if value is not None}
+    since = None if since_ns is None else moment_text(since_ns)
+    asked = {"experiment": experiment, "target": target, "since": since}
+    wanted = {name: value for name, value in asked.items() if value is not None}
     status, body = _get(address, f"{PATH}?{urlencode(wanted)}", _headers(token), roots)
     told = body[:1000].decode("utf-8", "replace").strip()
     if status == http.client.NOT_FOUND and told.startswith(UNKNOWN):

@@ -59,15 +59,17 @@ def gate(
     from shadowmesh.verdict.document import to_document
 
     patience = 0.0 if wait is None else seconds(wait, "--wait")
+    since_ns = moment(since, time.time_ns(), "--since")
     if processor is not None:
-        if store is not None or config is not None or since is not None:
+        if store is not None or config is not None:
             raise typer.BadParameter("a running processor has its own store and criteria", param_hint="--processor")
-        looking: Ask = partial(ask, processor, experiment=experiment, target=target, token=token, roots=roots)
+        looking: Ask = partial(
+            ask, processor, experiment=experiment, target=target, since_ns=since_ns, token=token, roots=roots
+        )
     else:
         if token is not None or roots is not None:
             raise typer.BadParameter("--token and --roots are of --processor")
         url, plans = sources(store, config, experiment, target)
-        since_ns = moment(since, time.time_ns(), "--since")
         looking = partial(look, url, plans, experiment=experiment, target=target, since_ns=since_ns)
     judged = until_decided(looking, patience, monotonic=time.monotonic, pause=time.sleep, say=_say)
     if as_json:

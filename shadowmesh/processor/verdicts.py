@@ -11,6 +11,8 @@ from shadowmesh.store.reader import Reader
 from shadowmesh.verdict.judgement import Judgement, judgement
 from shadowmesh.verdict.plan import Plan
 
+_Asked = tuple[str | None, str | None, int | None]
+"""An experiment, a target, and from when on."""
 _FRESH_NS = 5_000_000_000
 _MOST_KNOWN = 64
 
@@ -33,34 +35,40 @@ class Verdicts:
         self._wall_ns = wall_ns
         self._monotonic_ns = monotonic_ns
         self._one_at_a_time = asyncio.Lock()
-        self._known: dict[tuple[str | None, str | None], tuple[int, Judgement | UnknownNameError]] = {}
+        self._known: dict[_Asked, tuple[int, Judgement | UnknownNameError]] = {}
 
-    async def ask(self, experiment: str | None, target: str | None) -> Judgement:
+    async def ask(self, experiment: str | None, target: str | None, since_ns: int | None = None) -> Judgement:
         """
         Return the verdicts that are asked for; ``None`` is any.
+
+        Args:
+            since_ns: the first moment of dispatch that counts, in wall-clock nanoseconds; what is folded is read anew.
 
         Raises:
             StoreError: the store cannot be read.
             UnknownNameError: there are candidates, and none of these names.
         """
         async with self._one_at_a_time:
-            judged_ns, judged = self._known.get((experiment, target), (0, None))
+            asked = experiment, target, since_ns
+            judged_ns, judged = self._known.get(asked, (0, None))
             if judged is None or self._monotonic_ns() - judged_ns >= _FRESH_NS:
-                judged = await asyncio.to_thread(self._judge, experiment, target)
+                judged = await asyncio.to_thread(self._judge, *asked)
                 if len(self._known) >= _MOST_KNOWN:
                     self._known.clear()
-                self._known[experiment, target] = self._monotonic_ns(), judged
+                self._known[asked] = self._monotonic_ns(), judged
             if isinstance(judged, UnknownNameError):
                 raise UnknownNameError(str(judged))
             return judged
 
-    def _judge(self, experiment: str | None, target: str | None) -> Judgement | UnknownNameError:
+    def _judge(self, experiment: str | None, target: str | None, since_ns: int | None) -> Judgement | UnknownNameError:
         """Return the verdicts, or that there is no such name: that takes as long to find out, and holds as long."""
         now_ns = self._wall_ns()
         reader = Reader.open(self._url)
         try:
-            evidence = EvidenceBook.read(reader, now_ns=now_ns)
-            return judgement(evidence, self._plans, now_ns=now_ns, experiment=experiment, target=target)
+            evidence = EvidenceBook.read(reader, now_ns=now_ns, since_ns=since_ns)
+            return judgement(
+                evidence, self._plans, now_ns=now_ns, experiment=experiment, target=target, since_ns=since_ns
+            )
         except UnknownNameError as error:
             return error
         finally:

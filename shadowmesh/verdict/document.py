@@ -37,8 +37,8 @@ def to_document(judgement: Judgement) -> dict[str, Any]:
         "schema": SCHEMA,
         "answer": str(judgement.answer),
         "reason": judgement.reason,
-        "at": _moment(judgement.at_ns),
-        "since": None if judgement.since_ns is None else _moment(judgement.since_ns),
+        "at": moment_text(judgement.at_ns),
+        "since": None if judgement.since_ns is None else moment_text(judgement.since_ns),
         "verdicts": [_verdict(one) for one in judgement.verdicts],
     }
 
@@ -55,8 +55,8 @@ def from_document(document: object) -> Judgement:
     try:
         since = document["since"]
         return Judgement(
-            at_ns=_nanoseconds(document["at"]),
-            since_ns=None if since is None else _nanoseconds(since),
+            at_ns=nanoseconds_of(document["at"]),
+            since_ns=None if since is None else nanoseconds_of(since),
             verdicts=tuple(_read(one) for one in document["verdicts"]),
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -66,12 +66,12 @@ def from_document(document: object) -> Judgement:
 def _verdict(verdict: Verdict) -> dict[str, Any]:
     said = _plain(asdict(verdict))
     key, first, last = said.pop("key"), said.pop("first_ns"), said.pop("last_ns")
-    times = {"first": _moment(first) if first else None, "last": _moment(last) if last else None}
+    times = {"first": moment_text(first) if first else None, "last": moment_text(last) if last else None}
     return {**key, **said, **times}
 
 
 def _read(said: Mapping[str, Any]) -> Verdict:
-    times = {f"{name}_ns": _nanoseconds(said[name]) if said[name] is not None else 0 for name in ("first", "last")}
+    times = {f"{name}_ns": nanoseconds_of(said[name]) if said[name] is not None else 0 for name in ("first", "last")}
     return _VERDICT.validate_python({**said, **times, "key": {name: said[name] for name in _KEY}})
 
 
@@ -88,9 +88,11 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _moment(nanoseconds: int) -> str:
+def moment_text(nanoseconds: int) -> str:
+    """Return wall-clock nanoseconds as RFC 3339."""
     return (_EPOCH + timedelta(microseconds=nanoseconds // 1000)).isoformat().replace("+00:00", "Z")
 
 
-def _nanoseconds(moment: str) -> int:
+def nanoseconds_of(moment: str) -> int:
+    """Return what :func:`moment_text` was made of; raises ``ValueError``, or ``TypeError`` where there is no zone."""
     return (datetime.fromisoformat(moment) - _EPOCH) // timedelta(microseconds=1) * 1000

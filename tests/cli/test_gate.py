@@ -167,7 +167,6 @@ def test_the_store_of_a_file_is_that_of_its_processor(tmp_path: Path, capsys: py
         (("--store", "URL", "--config", "FILE", "--target", "control"), "has no candidate control"),
         (("--store", "URL", "--config", "/no/such/file"), "/no/such/file"),
         (("--processor", "127.0.0.1:1", "--store", "URL"), "its own store and criteria"),
-        (("--processor", "127.0.0.1:1", "--since", "1h"), "its own store and criteria"),
         (("--store", "URL", "--token", "FILE"), "--token and --roots are of --processor"),
     ],
 )

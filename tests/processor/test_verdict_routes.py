@@ -139,6 +139,10 @@ async def test_each_candidate_can_be_asked_for_alone(full: Processor) -> None:
         ("?experiment=other&answer=NO_GO", 404, b"there is no experiment other"),
         ("?answer=PERHAPS", 400, b"answer is one of GO, NO_GO, NOT_YET"),
         (f"?target={'x' * 300}", 400, b"there is no such name"),
+        ("?since=yesterday", 400, b"since is a moment such as "),
+        ("?since=2023-01-01", 400, b"since is a moment such as "),
+        ("?since=0001-01-01T00:00:00Z", 400, b"since is a moment such as "),
+        ("?since=9999-01-01T00:00:00Z", 400, b"since is a moment such as "),
     ],
 )
 async def test_the_gate_opens_for_go_or_for_what_is_asked_for(
@@ -156,6 +160,20 @@ async def test_nothing_answers_for_another_configuration(full: Processor) -> Non
         assert (await post(receiver.http_port, f"?target=good&{wrong}")).status == 409
         assert (await post(receiver.http_port, f"?target=bad&answer=NO_GO&{wrong}")).status == 409
         assert json.loads((await get(receiver.http_port, f"?{wrong}")).body)["answer"] == "NOT_YET"
+
+
+async def test_a_beginning_that_is_asked_for_is_one_attempt_more(full: Processor) -> None:
+    """The moment after the last pair leaves none."""
+    async with receiving(routes=full.routes()) as receiver:
+        whole, early, late = [
+            json.loads((await get(receiver.http_port, f"?target=good{since}")).body)
+            for since in ("", "&since=2023-01-01T00:00:00Z", "&since=2023-11-14T23:13:20Z")
+        ]
+    assert [found["since"] for found in (whole, early)] == [None, "2023-01-01T00:00:00Z"]
+    (of_whole,), (of_early,) = whole["verdicts"], early["verdicts"]
+    assert of_early["pairs"] == of_whole["pairs"] > 0
+    assert (of_whole["alpha"], of_early["alpha"]) == (0.05, 0.025)
+    assert (late["answer"], late["verdicts"][0]["pairs"]) == ("NOT_YET", 0)
 
 
 async def test_a_body_is_not_looked_at(full: Processor) -> None:
@@ -225,7 +243,10 @@ async def test_the_command_asks_a_processor(
         for target, code in (("good", 0), ("bad", 1), ("nobody", 64)):
             command = ("gate", "--processor", f"127.0.0.1:{receiver.http_port}", "--target", target)
             assert await to_thread(main, command) == code
-    printed = capsys.readouterr()
+        since = ("gate", "--processor", f"127.0.0.1:{receiver.http_port}", "--target", "good", "--since", "2023-01-01")
+        printed = capsys.readouterr()
+        await to_thread(main, (*since, "--json"))
+        assert json.loads(capsys.readouterr().out)["since"] == "2023-01-01T00:00:00Z"
     assert printed.out.startswith("good of summaries: GO")
     assert printed.err == "shadowmesh: there is no candidate nobody, only bad, good\n"
     port = receiver.http_port or 1
