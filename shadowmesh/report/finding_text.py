@@ -44,6 +44,9 @@ def title_of(finding: Finding) -> str:
     if head == "latency" and rest:
         measure, _, quantile = rest.partition(".")
         return f"{quantile.upper()} {measure_words(measure)}".strip()
+    if head == "control" and rest:
+        measure, _, quantile = rest.partition(".")
+        return f"live again: {quantile.upper()} {measure_words(measure)}".strip()
     if head == "guard" and rest:
         return f"guard: {rest.replace('_', ' ')}"
     return _TITLES.get(finding.name, finding.name.replace("_", " ").replace(".", " "))

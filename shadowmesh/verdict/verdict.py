@@ -146,10 +146,11 @@ class _Asking:
 
     def of_all(self, ledgers: list[Ledger], whole: Ledger) -> list[Finding]:
         """Ask everything of all pairs together."""
-        self._biased = {each for each in self._criteria.latency if self._is_biased(each)}
+        of_control = {each: found for each in self._criteria.latency if (found := self._of_control(each)) is not None}
+        self._biased = {each for each, found in of_control.items() if found.reason is Reason.CONTROL_BIAS}
         levels = self._levels(self._parts(whole))
         findings = [decided(one, levels) for one in self._questions(ledgers, whole, levels)]
-        return [*findings, *self._off(whole), *self._reports(whole, levels)]
+        return [*findings, *self._off(whole), *self._reports(whole, levels), *of_control.values()]
 
     def of_strata(self, ledgers: Mapping[str, Ledger]) -> list[Finding]:
         """
@@ -236,11 +237,11 @@ class _Asking:
         share = float(floor[1] / floor.sum()) if floor.sum() else None
         return [_reported(means.exact(whole, levels, share))] if whole.tally("exact").total() else []
 
-    def _is_biased(self, settings: LatencySettings) -> bool:
-        """Whether live against itself on the shadow path is shown to be slower or faster than it should be."""
+    def _of_control(self, settings: LatencySettings) -> Finding | None:
+        """Return how slow live is against itself on the shadow path; ``None`` where no control says so."""
         cells = self._joints.of(self._control, f"joint.{settings.measure}")
         if not cells:
-            return False
+            return None
         lower, upper = ratio_interval(cells, settings.quantile, self._alpha)
         biased = lower > _UNBIASED[1] or upper < _UNBIASED[0]
         if biased:
@@ -248,7 +249,15 @@ class _Asking:
                 f"{Reason.CONTROL_BIAS}: {settings.name} of live through the shadow path is {lower:.2f} to {upper:.2f} "
                 "times that of live, so the candidate is held against the control"
             )
-        return biased
+        return Finding(
+            name=settings.name.replace("latency.", "control.", 1),
+            gate=Gate.REPORT,
+            result=Result.OFF,
+            reason=Reason.CONTROL_BIAS if biased else Reason.SWITCHED_OFF,
+            detail="the shadow path itself changes it" if biased else "only reported",
+            interval=(lower, upper),
+            pairs=sum(ledger.pairs for ledger in self._control),
+        )
 
 
 def _switched_off(name: str) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -11,22 +12,27 @@ from shadowmesh.catalog import tokenizers
 from shadowmesh.errors import ConfigError
 from shadowmesh.protocols.content import TextOf
 
+packaged = pytest.mark.skipif(find_spec("tokenizers") is None, reason="comes with the extra tokenizers")
+
 
 def loaded(file: Path) -> TextOf:
     return tokenizers.load({"words": str(file)})["words"]
 
 
+@packaged
 def test_ids_become_the_text_they_stand_for(tmp_path: Path) -> None:
     text = loaded(tokenizer_file(tmp_path))
     assert text([WORDS["the"], WORDS["cat"]]) == "the cat"
     assert text([]) == ""
 
 
+@packaged
 def test_what_only_steers_a_model_is_no_text(tmp_path: Path) -> None:
     text = loaded(tokenizer_file(tmp_path))
     assert text([WORDS["<s>"], WORDS["cat"], WORDS["</s>"]]) == "cat"
 
 
+@packaged
 @pytest.mark.parametrize("other", [99, -1, 1 << 40])
 def test_an_id_that_is_no_token_leaves_the_text_unknown(tmp_path: Path, other: int) -> None:
     text = loaded(tokenizer_file(tmp_path))

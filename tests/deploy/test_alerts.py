@@ -50,6 +50,12 @@ def finding(reason: str, instance: str = "p") -> str:
     )
 
 
+BIAS = (
+    f'shadowmesh_verdict_finding_state{{{TARGET},shadowmesh_finding_name="control.duration.p95",'
+    'shadowmesh_finding_result="OFF",shadowmesh_finding_reason="control_bias"}'
+)
+
+
 def pairs(outcome: str) -> str:
     return f'shadowmesh_pairs_total{{{TARGET},shadowmesh_pair_outcome="{outcome}"}}'
 
@@ -107,6 +113,7 @@ HEALTHY = {
     finding("too_much_shed"): f"0x60 1x30 0x{MINUTES}",
     finding("too_much_shed", "q"): stays(0),
     finding("sample_ratio"): stays(0),
+    BIAS: stays(0),
     QUEUE: stays(10),
     QUEUE_CAP: stays(1000),
     legs("live"): grows(60),
@@ -147,6 +154,7 @@ CASES: dict[str, tuple[dict[str, str], set[str]]] = {
     "ShadowmeshCandidateNoGo": ({GO: stays(0), NO_GO: changes(160, to=1)}, set()),
     "ShadowmeshCandidateAlarm": ({ALARMS: changes(160, to=1)}, set()),
     "ShadowmeshVerdictHeldUp": ({finding("too_much_shed", "q"): stays(1)}, set()),
+    "ShadowmeshShadowPathChangesLatency": ({BIAS: changes(150, to=1)}, set()),
     "ShadowmeshCollectorQueueFills": ({QUEUE: stays(600)}, set()),
     "ShadowmeshCandidateFails": ({legs("shadow", "UNAVAILABLE"): grows(5)}, set()),
     "ShadowmeshCandidateSlow": ({ratios("1.0"): grows(1), ratios("1.25"): grows(5)}, set()),
