@@ -202,6 +202,9 @@ def refused(address: str) -> bool:
         socket.create_connection((host, int(port)), timeout=5).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:
+        # It was taken in, and the listener ended before anybody had a look at it.
+        return False
     return False
 
 
