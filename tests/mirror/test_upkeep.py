@@ -92,4 +92,6 @@ def test_nothing_is_kept_alive_and_what_is_gone_is_looked_after_no_more(tmp_path
     del live, upkeep
     gc.collect()
     thread.join(20)
+    # What the thread held for a moment was not to be collected before.
+    gc.collect()
     assert (thread.is_alive(), gone()) == (False, None)
