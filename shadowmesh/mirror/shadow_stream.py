@@ -33,11 +33,14 @@ class ShadowStream:
 
     def send(self, message: bytes) -> None:
         """See :class:`~shadowmesh.mirror.shadow.Shadow`."""
-        self._inbox.put(message)
+        if self._stopped is None:
+            self._inbox.put(message)
 
     def half_close(self) -> None:
         """See :class:`~shadowmesh.mirror.shadow.Shadow`."""
-        self._inbox.put(None)
+        # After a stop there may be a hole in the requests: the backend must not take what it got for all of them.
+        if self._stopped is None:
+            self._inbox.put(None)
 
     def stop(self, end: CallEnd) -> None:
         """See :class:`~shadowmesh.mirror.shadow.Shadow`."""

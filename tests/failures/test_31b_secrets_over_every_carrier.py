@@ -115,6 +115,11 @@ def answered(data: bytes) -> bytes:
     return response(secret("live-answer"))
 
 
+def settled(target: dict[str, Any]) -> bool:
+    (tokens,) = target["limits"]
+    return target["admits"] and tokens["left"] < tokens["limit"]
+
+
 @pytest.fixture
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the process works and keeps its files, with the target's credentials beside it."""
@@ -143,8 +148,9 @@ def test_no_secret_is_found_but_where_it_belongs(
         for number, data in enumerate(asked()):
             with suppress(grpc.RpcError):
                 call(data, metadata=inbound(number), timeout=20)
-            # The budget lets them through one after another: nobody knows yet what one costs.
             sink.wait_for_legs(2 * (number + 1))
+            # Nobody knows yet what one costs, so the budget lets nothing through until the first is settled.
+            assert until(lambda: settled(mesh.status()["experiments"][0]["targets"][0]))
         assert until(lambda: any((directory / "state").glob("*.json")))
         workers = set(children()) - before
         assert len(workers) == (carrier == "process")
