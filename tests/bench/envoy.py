@@ -27,11 +27,11 @@ _TYPES = "type.googleapis.com/"
 
 
 class Envoy(Process):
-    """One Envoy, which listens on :attr:`port`."""
+    """One Envoy, which listens on :attr:`ports`, of which there is one."""
 
     def __init__(self, configuration: Path) -> None:
         super().__init__("envoy", python("bench.envoy", str(configuration)), environment())
-        self.port = 0
+        self.ports: list[int] = []
 
     def wait_until_ready(self) -> None:
         """
@@ -41,11 +41,11 @@ class Envoy(Process):
             RuntimeError: it has ended, or listens nowhere.
         """
         until = time.monotonic() + _START_WITHIN
-        while not self.port:
+        while not self.ports:
             if self._process.poll() is not None or time.monotonic() > until:
                 raise RuntimeError(f"Envoy does not listen (exit code {self._process.poll()})")
             time.sleep(0.02)
-            self.port = _listening_port(self.pid)
+            self.ports = _listening_ports(self.pid)
 
     def dismiss(self) -> None:
         """Tell Envoy to end, without waiting."""
@@ -101,17 +101,17 @@ def _address(port: int) -> dict[str, Any]:
     return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
 
 
-def _listening_port(pid: int) -> int:
+def _listening_ports(pid: int) -> list[int]:
     try:
         files = {str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()}
         table = Path(f"/proc/{pid}/net/tcp").read_text(encoding="ascii").splitlines()[1:]
     except OSError:
         # It has ended, or closed a file between the listing and the look.
-        return 0
+        return []
     for _, local, _, state, *_, inode in (line.split()[:10] for line in table):
         if state == _LISTENING and f"socket:[{inode}]" in files:
-            return int(local.split(":")[1], 16)
-    return 0
+            return [int(local.split(":")[1], 16)]
+    return []
 
 
 def _become_envoy(path: str) -> None:

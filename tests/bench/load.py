@@ -115,22 +115,22 @@ def _check(stop_ns: int) -> None:
 
 
 def run(job: dict[str, Any]) -> dict[str, Any]:
-    """Run one window; return its seconds and, by port, calls, bad ones, P50 and P99, and all latencies if asked."""
+    """Run one window; return its seconds and, by server, calls, bad ones, P50 and P99, and all latencies if asked."""
     streaming = bool(job["streaming"])
     method = payload.STREAM if streaming else payload.UNARY
     messages = payload.STREAM_MESSAGES if streaming else 1
     answer_bytes = messages * (payload.FRAMING_BYTES + payload.REPLY_BYTES)
-    ports, each = job["ports"], job["connections"]
+    servers, each = job["servers"], job["connections"]
     metadata = _metadata if job["metadata"] else None
     connections = [
-        Connection(port, method.full_name, payload.request(), answer_bytes, metadata)
-        for port in ports
-        for _ in range(each)
+        Connection(ports[place % len(ports)], method.full_name, payload.request(), answer_bytes, metadata)
+        for ports in servers
+        for place in range(each)
     ]
     load = Load(connections)
     began = time.perf_counter_ns()
     if job["rate"]:
-        order, many = (turns, len(ports)) if len(ports) > 1 else (arrivals, each)
+        order, many = (turns, len(servers)) if len(servers) > 1 else (arrivals, each)
         load.open(order(job["rate"], job["seconds"], many, random.Random(job["seed"])))
     else:
         load.closed(job["concurrency"], job["seconds"])
@@ -138,11 +138,11 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     for connection in connections:
         connection.close()
     latencies = list(load.latencies.values())
-    servers = [
+    seen = [
         _seen(connections[first : first + each], latencies[first : first + each], whole=job["latencies"])
         for first in range(0, len(connections), each)
     ]
-    return {"seconds": seconds, "servers": servers}
+    return {"seconds": seconds, "servers": seen}
 
 
 def _metadata() -> tuple[tuple[str, str], ...]:

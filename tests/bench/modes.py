@@ -22,6 +22,7 @@ class Mode:
         rate: the sampling rate of a mesh, ``None`` without one.
         hop: what stands between the clients and the live server.
         workers: processes of the hop, where it is the proxy.
+        apart: whether they are proxies of their own, with ports of their own.
         policies: of a mode that is there for their sake: whether they are on.
     """
 
@@ -32,6 +33,7 @@ class Mode:
     rate: float | None = None
     hop: Literal["", "plain", "mirror", "proxy"] = ""
     workers: int = 1
+    apart: bool = False
     shadow: Shadow = "healthy"
     policies: Literal["", "off", "on"] = ""
 

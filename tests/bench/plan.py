@@ -61,10 +61,13 @@ class Shape:
             return mode.name in self.modes
         return mode.shadow == "healthy" and not mode.policies
 
-    def job(self, ports: Sequence[int], seconds: float, seed: int) -> dict[str, Any]:
-        """Return the order for the load generator; servers at several ports are for open loops of one connection."""
+    def job(self, servers: Sequence[Sequence[int]], seconds: float, seed: int) -> dict[str, Any]:
+        """
+        Return the order for the load generator, by the ports of each server; several servers are for open loops of one
+        connection.
+        """
         return {
-            "ports": list(ports),
+            "servers": [list(ports) for ports in servers],
             "streaming": self.streaming,
             "metadata": self.metadata,
             "connections": self.connections,

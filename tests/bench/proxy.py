@@ -4,7 +4,8 @@ What the proxy costs as a hop: ``python tests/bench/proxy.py --json FILE [--quic
 A bare grpc.aio server reached directly, through ``shadowmesh proxy`` (one worker, no mesh), through Envoy as a plain
 hop, and directly again (A/A), and for throughput through ``--workers 2``: interleaved, each live server and each hop in
 a process of its own, started anew in every round. The live servers share a core, as do the proxy with one worker and
-Envoy; of two workers each has a core, the second one of those of the load.
+Envoy; of two workers each has a core, the second one of those of the load. Two proxies that share nothing but the live
+server show what these cores allow to two workers.
 
 The shapes: unary calls with 1 and 16 in flight, 64-message server streams with 4 in flight, and both with many
 connections at saturation for the second worker. What is expected is about ``cpu_us_hop``, read from the kernel's clock
@@ -16,10 +17,10 @@ The JSON::
     {"schema": "shadowmesh.bench.proxy/1",
      "machine": {...}, "settings": {...}, "rows": [...], "expectations": [...], "notes": [...]}
 
-A row is one mode (``direct``, ``direct_again``, ``proxy``, ``envoy``, ``proxy_2``) under one shape, with the figures of
-``overhead.py`` and ``hop_busy``, how many cores the hop used; one more, ``extraction``, has ``cpu_us_per_pair``: µs to
-read the fields and the outputs of a unary pair, which happens off the live path. An expectation has ``value``, ``ci``,
-``met``, ``certain`` and ``void``.
+A row is one mode (``direct``, ``direct_again``, ``proxy``, ``envoy``, ``proxy_2``, ``proxies_apart``) under one shape,
+with the figures of ``overhead.py`` and ``hop_busy``, how many cores the hop used; one more, ``extraction``, has
+``cpu_us_per_pair``: µs to read the fields and the outputs of a unary pair, which happens off the live path. An
+expectation has ``value``, ``ci``, ``met``, ``certain`` and ``void``.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Final, Literal
 from bench.modes import AGAIN, REFERENCE, Mode
 from bench.plan import Settings, Shape
 
-PROXY, PROXIES, ENVOY = "proxy", "proxy_2", "envoy"
+PROXY, PROXIES, APART, ENVOY = "proxy", "proxy_2", "proxies_apart", "envoy"
 EXTRACTION: Final = "extraction"
 
 NAMES: Final = {REFERENCE: "direct", AGAIN: "direct_again"}
@@ -20,9 +20,16 @@ MODES: Final = (
     Mode(PROXY, "through shadowmesh proxy, one worker, without a mesh", hop="proxy"),
     Mode(ENVOY, "through Envoy as a plain hop, one worker", hop="plain"),
     Mode(PROXIES, "through shadowmesh proxy --workers 2, each with a core", hop="proxy", workers=2),
+    Mode(
+        APART,
+        "through two proxies that share nothing but the live server: what the cores allow",
+        hop="proxy",
+        workers=2,
+        apart=True,
+    ),
 )
 _HOPS: Final = (REFERENCE, AGAIN, PROXY, ENVOY)
-_WORKERS: Final = (REFERENCE, PROXY, PROXIES)
+_WORKERS: Final = (REFERENCE, PROXY, PROXIES, APART)
 SHAPES: Final = (
     Shape("unary_1", connections=1, concurrency=1, modes=_HOPS),
     Shape("unary_16", connections=4, concurrency=16, modes=_HOPS),
@@ -51,6 +58,8 @@ GATES: Final = (
     Gate(PROXY, "stream64_4", "cpu_us_hop", "<=", 6.0, against=ENVOY),
     Gate(PROXIES, "unary_64", "rps", ">=", 1.8, against=PROXY),
     Gate(PROXIES, "stream64_32", "rps", ">=", 1.8, against=PROXY),
+    Gate(PROXIES, "unary_64", "rps", ">=", 0.95, against=APART),
+    Gate(PROXIES, "stream64_32", "rps", ">=", 0.95, against=APART),
     Gate(EXTRACTION, "unary", "cpu_us_per_pair", "<=", 30.0),
 )
 

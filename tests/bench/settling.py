@@ -27,7 +27,7 @@ def settle(stage: Stage) -> None:
         up = not mode.mirrors
         few = replace(_FEW, metadata=bool(mode.policies))
         while not up:
-            send(stage, [mode], few.job([stage.port(mode)], _SECONDS, 0))
+            send(stage, [mode], few.job([stage.ports(mode)], _SECONDS, 0))
             has_children = stage.pin_children(mode)
             mirrors = mode.shadow == "dead" or stage.shadows.calls(mode.shadow) > arrived
             up = mirrors and (has_children or not mode.has_children)

@@ -68,9 +68,9 @@ class Stage:
         """Return the Envoy or the proxy before the live server, if the mode has one."""
         return self._hops.get(mode.name)
 
-    def port(self, mode: Mode) -> int:
-        """Return where a mode's clients go."""
-        return self._hops[mode.name].port if mode.hop else self._live[mode.name].port
+    def ports(self, mode: Mode) -> list[int]:
+        """Return where a mode's clients go, in equal parts."""
+        return self._hops[mode.name].ports if mode.hop else [self._live[mode.name].port]
 
     def paces(self, mode: Mode) -> list[Pace]:
         """Return the pace of the live core, which comes first, and of the hop's if the mode has one."""
@@ -115,7 +115,7 @@ class Stage:
 
     def _hop(self, mode: Mode) -> envoy.Envoy | Proxy:
         if mode.hop == "proxy":
-            return Proxy(self._live[mode.name].port, mode.workers)
+            return Proxy(self._live[mode.name].port, mode.workers, apart=mode.apart)
         shadow_port = self.shadows.ports[mode.shadow] if mode.hop == "mirror" else None
         bootstrap = envoy.configuration(self._live[mode.name].port, shadow_port)
         return envoy.Envoy(envoy.write(Path(self._files.name), mode.name, bootstrap))

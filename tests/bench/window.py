@@ -54,7 +54,7 @@ def measure(stage: Stage, modes: Sequence[Mode], shape: Shape, settings: Setting
     """
     paces = [[(pace, pace.meter.read()) for pace in stage.paces(mode)] for mode in modes]
     seconds, warm_up = shape.seconds or settings.seconds, shape.warm_up or settings.warm_up
-    ports = [stage.port(mode) for mode in modes]
+    ports = [stage.ports(mode) for mode in modes]
     send(stage, modes, shape.job(ports, warm_up, seed + 1))
     for mode in modes:
         # Those that were started again have inherited the live server's core.
