@@ -12,6 +12,7 @@ import grpc.aio
 import pytest
 from support import peers
 from support.meshes import target
+from support.resources import until
 from support.scripts import AioScripts, Log, SyncScripts, script
 from support.servers import is_aio, live_server
 from support.worlds import WORLDS, Conversation, world
@@ -39,7 +40,7 @@ def test_no_message_of_a_bidirectional_call_waits_for_a_shadow_that_stops_readin
             assert conversation.end() is grpc.StatusCode.OK
             assert conversation.slowest < LONGEST_ROUND_TRIP
             # The live call is over, and neither shadow is: they were never part of its pace.
-            assert it.mesh.active() == {("x", "deaf"): 1, ("x", "closed"): 1}
+            assert until(lambda: it.mesh.active() == {("x", "deaf"): 1, ("x", "closed"): 1}), it.mesh.active()
             legs = it.settle(1)
         for shadow in (legs["deaf"][0], legs["closed"][0]):
             assert shadow.end == CallEnd.CUT

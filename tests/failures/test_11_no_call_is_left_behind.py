@@ -22,7 +22,7 @@ def test_a_drain_cancels_what_hangs_at_the_backend_too(kind: str, carrier: str) 
         backend.wait_for_calls(4 * len(ARITIES))
         legs = it.settle(4 * len(ARITIES))
         # The backend has seen every one of them end: a call that was only let go of would still run there.
-        assert all(call.ended.wait(10) for call in backend.calls)
+        assert all(call.ended.wait(30) for call in backend.calls)
         assert {leg.end for leg in legs["candidate"]} == {CallEnd.CUT}
     assert until(lambda: resources().aio_calls <= before.aio_calls)
     assert until(lambda: resources().tasks <= before.tasks)

@@ -38,7 +38,7 @@ def test_when_the_client_leaves_the_shadow_stops_after_as_long_as_the_live_call_
         call = begun(it, arity)
         received = backend.wait_for_calls(1)[0]
         call.cancel()
-        assert received.ended.wait(10)
+        assert received.ended.wait(30)
         legs = it.settle(1, grace=5)
         live, shadow = legs[LIVE][0], legs["candidate"][0]
         assert (live.status, live.end) == ("CANCELLED", CallEnd.CANCELLED)
@@ -54,21 +54,21 @@ def test_a_client_whose_connection_breaks_has_left_too(kind: str, carrier: str) 
         received = backend.wait_for_calls(1)[0]
         it.server.channel.close()
         assert call.code() is grpc.StatusCode.CANCELLED
-        assert received.ended.wait(10)
+        assert received.ended.wait(30)
         legs = it.settle(1, grace=5)
         assert {legs[name][0].end for name in (LIVE, "candidate")} == {CallEnd.CANCELLED}
 
 
 @pytest.mark.parametrize(("kind", "carrier"), WORLDS)
 def test_a_shadow_outlives_a_live_call_that_went_well_until_its_own_deadline(kind: str, carrier: str) -> None:
-    with Backend(hanging) as backend, world(kind, carrier, target(backend.address, deadline="700ms")) as it:
+    with Backend(hanging) as backend, world(kind, carrier, target(backend.address, deadline="2s")) as it:
         # The live deadline is far longer, or there is none: neither is inherited.
         see(it.server, "unary_unary", SCENARIOS["answers"], timeout=100)
         call: Any = it.server.call("unary_stream")(script(["send", "one"]))
         assert list(call) == [b"one"]
         for received in backend.wait_for_calls(2):
             assert received.deadline is not None
-            assert received.deadline < 1, "and a rounding"
+            assert received.deadline < 2.5, "and a rounding"
         legs = it.settle(2, grace=10)
         assert [(leg.status, leg.end) for leg in legs["candidate"]] == [("DEADLINE_EXCEEDED", CallEnd.DEADLINE)] * 2
         assert [leg.status for leg in legs[LIVE]] == ["OK", "OK"]
@@ -109,7 +109,7 @@ def test_a_detached_shadow_runs_on_when_the_client_leaves(kind: str, carrier: st
         it.server.log.wait_for("ended")
         assert not received.ended.is_set()
         going.set()
-        assert received.ended.wait(10)
+        assert received.ended.wait(30)
         legs = it.settle(1, grace=5)
         assert legs[LIVE][0].end == CallEnd.CANCELLED
         assert (legs["candidate"][0].status, legs["candidate"][0].end) == ("OK", CallEnd.COMPLETED)

@@ -62,7 +62,7 @@ def test_after_the_grace_they_are_cancelled_and_accounted_for_and_nothing_new_is
         backend.wait_for_calls(len(ARITIES))
         legs = it.settle(len(ARITIES), grace=0.2)
         assert {leg.end for leg in legs["candidate"]} == {CallEnd.CUT}
-        assert all(call.ended.wait(10) for call in backend.calls)
+        assert all(call.ended.wait(30) for call in backend.calls)
         for arity in ARITIES:
             assert see(it.server, arity, SCENARIOS["answers"]).code is grpc.StatusCode.OK
         it.settle(len(ARITIES))
@@ -163,7 +163,7 @@ def test_sigterm_gives_shadows_their_grace_then_cancels_them_and_accounts_for_al
         ends = Counter(leg.end for leg in legs if leg.role == Role.SHADOW)
         assert ends == {CallEnd.COMPLETED: calls - len(ARITIES), CallEnd.CUT: len(ARITIES)}
         # Every call that hung there has heard of its end.
-        assert all(call.ended.wait(10) for call in backend.calls)
+        assert all(call.ended.wait(30) for call in backend.calls)
 
 
 needs_reload = pytest.mark.skipif(not hasattr(Mesh, "reload"), reason="there is no reload yet")

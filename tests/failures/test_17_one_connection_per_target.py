@@ -70,7 +70,7 @@ def test_request_streams_use_one_connection_more(kind: str, carrier: str) -> Non
 def test_a_shadow_at_its_limit_of_streams_holds_up_no_live_call(kind: str, carrier: str) -> None:
     calls = 10
     with Answering(most=2, hold=True) as backend:
-        with world(kind, carrier, target(backend.address, deadline="700ms")) as it:
+        with world(kind, carrier, target(backend.address, deadline="2s")) as it:
             for _ in range(calls):
                 assert see(it.server, "unary_unary", SCENARIOS["answers"]).code is grpc.StatusCode.OK
             assert backend.full.wait(10)

@@ -64,17 +64,18 @@ def test_each_leg_has_its_own_tokens_and_each_budget_counts_its_own_target_once(
         ) as it,
     ):
         generate: Any = it.server.channel.unary_unary(GENERATE)
-        for number in range(1, calls + 1):
-            generate(request(), timeout=20)
-            # One after another: the budgets hold places for calls in flight.
-            one.wait_for_calls(number)
-            other.wait_for_calls(number)
-            it.sink.wait_for_legs(3 * number)
 
         def left() -> list[float]:
             found = it.mesh.status()["experiments"][0]["targets"]
             return [limit["left"] for each in found for limit in each["limits"]]
 
+        generate(request(), timeout=20)
+        # Nobody knows before what one costs, so the budgets let nothing else through until the first is settled.
+        assert until(lambda: left() == [10_000 - 7, 10_000 - 50]), left()
+        for _ in range(calls - 1):
+            generate(request(), timeout=20)
+        one.wait_for_calls(calls)
+        other.wait_for_calls(calls)
         assert until(lambda: left() == [10_000 - 7 * calls, 10_000 - 50 * calls]), left()
         legs = it.settle(calls, grace=5)
     assert {name: {leg.fields.output_tokens for leg in found} for name, found in legs.items()} == {
@@ -177,8 +178,13 @@ def test_a_shadow_runs_in_nobody_s_name_and_keeps_nothing_of_a_live_call(
             logging.getLogger("shadowmesh").removeHandler(said)
         assert {leg.end for leg in legs["candidate"]} == {CallEnd.CUT}
         assert said.customers == [None]
-        gc.collect()
-        assert [name() for name in naming.customers if name() is not None] == []
+
+        def kept() -> list[Customer]:
+            gc.collect()
+            return [one for name in naming.customers if (one := name()) is not None]
+
+        # A timer that a live call has set has a moment to go.
+        assert until(lambda: kept() == []), kept()
 
 
 @pytest.mark.parametrize(("kind", "carrier"), IN_PROCESS)
@@ -204,6 +210,6 @@ def test_instrumentation_of_the_program_s_own_calls_counts_no_shadow(kind: str, 
         for received in backend.wait_for_calls(len(ARITIES)):
             assert [key for key, _ in received.metadata].count(META_TRACEPARENT) == 1
         legs = it.settle(len(ARITIES))
-        assert all(received.ended.wait(10) for received in backend.calls), "an instrumented call cannot be cancelled"
+        assert all(received.ended.wait(30) for received in backend.calls), "an instrumented call cannot be cancelled"
     assert {leg.end for leg in legs["candidate"]} == {CallEnd.CUT}
     assert len(theirs.get_finished_spans()) == 0

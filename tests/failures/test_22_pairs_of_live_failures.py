@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -52,8 +53,10 @@ def test_every_cancellation_and_time_out_has_a_pair(kind: str, carrier: str) -> 
             it.server.log.wait_for("waiting", number)
             call.cancel()
             it.server.log.wait_for("ended", number)
-        for arity in ARITIES:
-            assert see(it.server, arity, [["wait"]], timeout=0.3).code is grpc.StatusCode.DEADLINE_EXCEEDED
+        # Long enough for every handler to begin.
+        with ThreadPoolExecutor(len(ARITIES)) as pool:
+            late = list(pool.map(lambda arity: see(it.server, arity, [["wait"]], timeout=2.0), ARITIES))
+        assert {seen.code for seen in late} == {grpc.StatusCode.DEADLINE_EXCEEDED}
         it.server.log.wait_for("ended", 2 * len(ARITIES))
         legs = it.settle(2 * len(ARITIES), grace=5)
     assert [(leg.status, leg.end) for leg in legs[LIVE]] == [

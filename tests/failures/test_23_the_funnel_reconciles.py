@@ -9,6 +9,7 @@ import pytest
 from support import peers
 from support.calls import ARITIES, SCENARIOS, see
 from support.meshes import target
+from support.resources import until
 from support.shadows import answering, hanging
 from support.traffic import Traffic
 from support.worlds import WORLDS, unguarded, world
@@ -36,9 +37,11 @@ def test_eligible_is_the_sum_of_what_became_of_it_and_every_line_has_its_legs(ki
         traffic = Traffic(it.server)
         traffic.run(calls)
         assert traffic.failures == []
+        # In a full queue there is no place for a call that is too large, either.
+        assert until(lambda: it.mesh.status()["buffers"]["queue"]["used"] == 0)
         for _ in range(large):
             see(it.server, "unary_unary", [["send", "x" * 8000]])
-        it.mesh.drain(0)
+        it.drain()
         funnel = it.mesh.funnel()
         assert it.counted() == dict.fromkeys(addresses, calls + large)
         assert set(it.mesh.active().values()) == {0}
@@ -71,7 +74,7 @@ def test_it_reconciles_when_the_mesh_is_drained_in_the_middle_of_traffic(kind: s
     with Backend(answering, workers=64) as good, world(kind, carrier, target(good.address)) as it:
         traffic = Traffic(it.server)
         traffic.run(50)
-        it.mesh.drain(0)
+        it.drain()
         traffic.run(50)
         assert traffic.failures == []
         counted = it.counted()["candidate"]
@@ -86,5 +89,5 @@ def test_a_call_that_is_open_during_the_drain_is_accounted_for_once(kind: str, c
         for arity in ARITIES:
             see(it.server, arity, SCENARIOS["answers"])
         backend.wait_for_calls(len(ARITIES))
-        it.mesh.drain(0)
+        it.drain()
         it.settle(len(ARITIES))

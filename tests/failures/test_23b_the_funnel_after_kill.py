@@ -63,7 +63,7 @@ def test_what_was_in_flight_when_the_child_was_killed_is_accounted_for(kind: str
         backend.wait_for_calls(2 * len(ARITIES))
         os.kill(the_child(before), signal.SIGKILL)
         # The backend hears of it, and nothing of theirs stays in flight here.
-        assert all(call.ended.wait(10) for call in backend.calls)
+        assert all(call.ended.wait(30) for call in backend.calls)
         accounted(it, 2 * len(ARITIES))
 
 

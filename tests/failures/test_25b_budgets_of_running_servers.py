@@ -68,13 +68,17 @@ class Limited:
             self.call()
 
     def settle(self) -> None:
-        """Wait for calls in flight: a worker that starts slowly finds thousands of frames that came meanwhile."""
-        assert until(lambda: not any(self.mesh.active().values()), 60), self.mesh.status()
+        """
+        Wait for calls in flight: a worker that starts slowly finds thousands of frames that came meanwhile. What was
+        kept of a call is given back last, behind the word that something is left of what it held.
+        """
+        assert until(lambda: not any(self.mesh.active().values()) and not self.mesh.captured_bytes(), 60), (
+            self.mesh.status()
+        )
 
     def _goes_on_after(self, reason: DropReason) -> bool:
         self.settle()
-        # The word that there is something left comes close behind the end of the call that held it.
-        return until(lambda: self.shed() != reason, 0.3)
+        return self.shed() != reason
 
     def points(self, metric: str, **attributes: str) -> list[float]:
         """Return the values of a metric whose points have these attributes."""

@@ -139,13 +139,13 @@ def test_a_live_deadline_ends_the_live_leg_as_deadline(kind: str, carrier: str, 
         # On a busy machine half a second is not enough to connect and be served.
         grpc.channel_ready_future(it.server.channel).result(timeout=20)
         # From a second on, grpc rounds the deadline that the server is told up.
-        seen = see(it.server, arity, [["wait"]], timeout=2.0)
+        seen = see(it.server, arity, [["wait"]], timeout=3.0)
         assert seen.code is grpc.StatusCode.DEADLINE_EXCEEDED
         it.server.release()
         live, shadow = it.legs()
         assert (live[0].status, live[0].end) == ("DEADLINE_EXCEEDED", CallEnd.DEADLINE)
         assert live[0].deadline is not None
-        assert 1.0 < live[0].deadline <= 2.01
+        assert 1.0 < live[0].deadline <= 3.03
         assert shadow[0].end == CallEnd.DEADLINE
 
 
@@ -154,9 +154,10 @@ def test_a_deadline_that_grpc_says_by_the_longer_one_of_an_earlier_call_ends_the
 ) -> None:
     with world(kind, carrier, answering) as it:
         grpc.channel_ready_future(it.server.channel).result(timeout=20)
-        # What was said on this connection already takes a byte, and up to 3 % more are said so.
-        assert see(it.server, "unary_unary", [["send", "one"]], timeout=2.04).code is grpc.StatusCode.OK
-        assert see(it.server, "unary_unary", [["wait"]], timeout=2.0).code is grpc.StatusCode.DEADLINE_EXCEEDED
+        # What was said on this connection already takes a byte, and up to 3 % more are said so. What is left of the
+        # tolerance is for a server that reads late, and grows with the deadline.
+        assert see(it.server, "unary_unary", [["send", "one"]], timeout=5.1).code is grpc.StatusCode.OK
+        assert see(it.server, "unary_unary", [["wait"]], timeout=5.0).code is grpc.StatusCode.DEADLINE_EXCEEDED
         it.server.release()
         live, _ = it.legs(2)
         _, cut = sorted(live, key=lambda leg: leg.started_ns)

@@ -25,6 +25,8 @@ from shadowmesh.rpc import Arity
 from shadowmesh.testing import Backend, ReceivedCall
 
 SAMPLING = {"max_tokens": 8, "temperature": 0.5}
+ANSWERED = 2.0
+"""Seconds a server has to answer an abort, and then as many to do as asked: more than a busy machine takes."""
 ASKED, STOPPED, FAILED = AbortResult.ASKED, AbortResult.STOPPED, AbortResult.FAILED
 
 
@@ -171,12 +173,12 @@ async def test_a_detached_shadow_runs_on() -> None:
     assert (record.shadows["candidate"].status, engine.aborted, results(mirrored)) == ("OK", [], {})
 
 
-@pytest.mark.parametrize("reply", [unknown, hang])
+@pytest.mark.parametrize(("reply", "seconds"), [(unknown, 20.0), (hang, 1.0)])
 async def test_where_it_cannot_be_asked_the_shadow_s_call_is_cancelled_and_that_is_said_once(
-    reply: Reply, caplog: pytest.LogCaptureFixture
+    reply: Reply, seconds: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Backend(Deaf(reply)) as backend:
-        async with mirror(at(backend.address), abort_seconds=0.2) as mirrored:
+        async with mirror(at(backend.address), abort_seconds=seconds) as mirrored:
             for call in (1, 2):
                 start(mirrored, call=call)
                 heard = [one for one in await calls(backend, 2 * call - 1) if one.method == VLLM.generate]
@@ -195,7 +197,7 @@ async def test_where_it_cannot_be_asked_the_shadow_s_call_is_cancelled_and_that_
 
 async def test_a_server_that_does_not_end_what_it_was_asked_to_end_loses_the_call_once_the_live_one_is_over() -> None:
     with Backend(Deaf(ignore)) as backend:
-        async with mirror(at(backend.address), abort_seconds=0.1) as mirrored:
+        async with mirror(at(backend.address), abort_seconds=ANSWERED) as mirrored:
             start(mirrored)
             (heard,) = await calls(backend, 1)
             abort(mirrored, "live")
@@ -208,7 +210,7 @@ async def test_a_server_that_does_not_end_what_it_was_asked_to_end_loses_the_cal
 
 async def test_it_is_asked_once_however_often_the_client_says_so() -> None:
     with Backend(Deaf(ignore)) as backend:
-        async with mirror(at(backend.address), abort_seconds=0.1) as mirrored:
+        async with mirror(at(backend.address), abort_seconds=ANSWERED) as mirrored:
             start(mirrored)
             await calls(backend, 1)
             for _ in range(5):

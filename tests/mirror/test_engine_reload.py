@@ -119,8 +119,13 @@ async def test_the_breaker_of_a_removed_target_never_wakes() -> None:
     with Backend(failing) as backend:
         settings = experiment(target(address=backend.address, breaker=quick))
         async with mirror(settings) as mirrored, mirror(settings) as witness:
-            await mirrored.play(1, 2)
+            await mirrored.play(1)
+            mirrored.unary(2)
+            mirrored.done(2)
+            # At once, and before any timer: recorded it is a moment later.
+            await mirrored.until(lambda: mirrored.gate() == [OPEN])
             mirrored.reload(OTHER)
+            await mirrored.recorded(2)
             # Its timer was set later than the one that must not fire.
             await witness.play(1, 2)
             await witness.until(lambda: witness.gate() == [OPEN, ""])

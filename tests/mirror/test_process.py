@@ -230,7 +230,7 @@ def test_a_worker_ends_with_its_live_process_however_that_ends() -> None:
             finally:
                 live.kill()
         assert until(lambda: not Path(f"/proc/{worker}").exists())
-        assert all(call.ended.wait(10) for call in backend.calls)
+        assert all(call.ended.wait(30) for call in backend.calls)
 
 
 def test_every_process_of_a_prefork_server_has_a_worker_of_its_own() -> None:

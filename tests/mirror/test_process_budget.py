@@ -36,6 +36,14 @@ class Limits:
         self.server = server
         self._reader = reader
 
+    def settle(self, calls: int) -> None:
+        """Wait until it is known of so many calls what becomes of their shadows, and these are over."""
+
+        def settled() -> bool:
+            return sum(self.mesh.funnel().values()) == calls and not self.mesh.captured_bytes()
+
+        assert until(settled), self.mesh.status()
+
     def shown(self) -> dict[str, tuple[float, float]]:
         (one,) = self.mesh.status()["experiments"][0]["targets"]
         return {limit["name"]: (limit["limit"], limit["left"]) for limit in one["limits"]}
@@ -74,6 +82,8 @@ def test_what_is_left_is_in_status_and_metrics_with_every_carrier(kind: str, car
         both = config(target(backend.address, budget=TOTAL), time_box={"pairs": 500})
         with limits(kind, with_mirror(both, carrier=carrier, workers=2)) as it:
             Traffic(it.server).run(20)
+            # Of a worker that is not there yet nothing is used up, and its calls are still to come.
+            it.settle(20)
 
             def right() -> bool:
                 let_through = len(backend.calls)
@@ -99,6 +109,8 @@ def test_after_the_kill_of_a_worker_its_last_word_stands_until_its_successor_goe
         state = {"workers": 2, "budget": {"state": str(tmp_path)}}
         with limits("sync", with_mirror(settings, carrier="process", **state)) as it:
             Traffic(it.server).run(20)
+            # Of a worker that is not there yet nothing is used up, and its calls are still to come.
+            it.settle(20)
 
             def right() -> bool:
                 return it.shown() == {"total": (1000.0, 1000.0 - len(backend.calls))}

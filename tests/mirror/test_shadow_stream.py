@@ -72,4 +72,3 @@ def test_the_end_of_the_requests_after_a_hole_in_them_is_never_said_to_the_backe
 
         seen = asyncio.run(played()).observation
         assert (seen.end, seen.status, seen.sent) == (CallEnd.CUT, "CANCELLED", 1)
-

@@ -192,7 +192,7 @@ async def test_texts_that_would_take_more_memory_together_than_there_is_are_read
 
 
 async def test_a_body_that_does_not_come_in_time_is_to_be_sent_again_and_gives_its_place_back() -> None:
-    limits = {"body_time": "50ms", "requests": 1}
+    limits = {"body_time": "500ms", "requests": 1}
     async with receiving(limits=limits) as receiver, connected(receiver.http_port) as client:
         await client.post("/v1/traces", b"\x0a", length=2)
         assert (await client.answer()).status == 503

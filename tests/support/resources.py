@@ -85,13 +85,22 @@ def asleep(pid: int) -> bool:
     return all(state == "S" for state in states)
 
 
+def polls(pid: int) -> bool:
+    """Whether the process has an event loop by now."""
+    return any(link.endswith("[eventpoll]") for link in _fds(pid))
+
+
 def native_threads() -> int:
     """Return the threads of this process and its children, grpc's included."""
     return sum(1 for pid in processes() for _ in _tasks(pid))
 
 
-def until(condition: Callable[[], bool], timeout: float = 10.0) -> bool:
-    """Look at something nobody reports, again and again, until it holds; return whether it came to that."""
+def until(condition: Callable[[], bool], timeout: float = 30.0) -> bool:
+    """
+    Look at something nobody reports, again and again, until it holds; return whether it came to that.
+
+    Often a process must start before, which takes a second here, and ten on a machine that is busy with other tests.
+    """
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:

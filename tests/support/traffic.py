@@ -15,17 +15,19 @@ _REQUEST = script(["send", "one"], ["read_all"], ["send", "end"])
 
 
 class Traffic:
-    """Calls of every arity in turn; ``failures`` are the answers that were not what they had to be."""
+    """Calls of every arity in turn: how many were ``made``, and ``failures``, the answers that were not as expected."""
 
     def __init__(self, server: Server, *, clients: int = 4) -> None:
         self._server = server
         self._clients = clients
+        self.made = 0
         self.failures: list[str] = []
 
     def run(self, calls: int) -> None:
         """Make so many calls and return when all are answered."""
         with ThreadPoolExecutor(self._clients) as pool:
             list(pool.map(self._call, range(calls)))
+        self.made += calls
 
     def _call(self, number: int) -> None:
         arity = _MIX[number % len(_MIX)]

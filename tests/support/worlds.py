@@ -11,12 +11,14 @@ from typing import Any, NamedTuple
 
 import grpc
 from support.meshes import CARRIERS, config, running_mesh
+from support.resources import polls, until
 from support.scripts import script
 from support.servers import PROXY, Server, interceptor_of, live_server
 
 from shadowmesh.build import Mesh
 from shadowmesh.config import Config
 from shadowmesh.mirror.carrier import MirrorSettings
+from shadowmesh.mirror.process import ProcessCarrier
 from shadowmesh.model import Leg
 from shadowmesh.names import Role
 from shadowmesh.policy.experiment import TargetSettings
@@ -41,9 +43,17 @@ class World(NamedTuple):
     sink: SpanSink
     targets: tuple[str, ...]
 
+    def drain(self, grace: float = 0.0) -> None:
+        """Drain, once the workers are there: one that starts for longer than it is waited for records nothing."""
+        mirroring = self.mesh._mirroring
+        carrier = mirroring.engines.carrier
+        if isinstance(carrier, ProcessCarrier) and carrier.bound and mirroring.live.accepting:
+            assert until(lambda: all(link.pid is not None and polls(link.pid) for link in carrier.links))
+        self.mesh.drain(grace)
+
     def settle(self, calls: int, *, grace: float = 0.0) -> dict[str, list[Leg]]:
         """Drain, check what must hold after any failure, and return the legs by target, in the order of their calls."""
-        self.mesh.drain(grace)
+        self.drain(grace)
         legs = self.sink.wait_for_legs(calls * (1 + len(self.targets)))
         by_target: dict[str, list[Leg]] = defaultdict(list)
         for leg in legs:
@@ -108,13 +118,16 @@ def unguarded(one: dict[str, Any]) -> dict[str, Any]:
 
 
 class Conversation:
-    """A bidirectional call in lock step: a message goes out only when the one before it was answered."""
+    """
+    A bidirectional call in lock step: a message goes out only when the one before it was answered. The handler ends
+    after so many ``messages``; ``None``: when there are no more.
+    """
 
-    def __init__(self, server: Server, messages: int, *, timeout: float = 30.0) -> None:
+    def __init__(self, server: Server, messages: int | None, *, timeout: float = 30.0) -> None:
         self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
         self.slowest = 0.0
         self.call: Any = server.call("stream_stream")(iter(self._outbox.get, None), timeout=timeout)
-        self._outbox.put(script(*[["read"]] * messages))
+        self._outbox.put(script(["read_all"]) if messages is None else script(*[["read"]] * messages))
 
     def say(self, message: bytes) -> bytes:
         """Send a message and return the answer."""
