@@ -30,7 +30,8 @@ def test_building_a_mesh_starts_nothing() -> None:
     before = set(threading.enumerate())
     mesh = Mesh(config(target("127.0.0.1:1")), span_exporter=SpanSink())
     mesh.interceptor()
-    assert set(threading.enumerate()) == before
+    # Those of other tests may still be ending.
+    assert set(threading.enumerate()) <= before
     mesh.close()
 
 

@@ -74,8 +74,8 @@ def _get(address: str, path: str, headers: Mapping[str, str], roots: Path | None
 
 
 def _connection(address: str, roots: Path | None) -> http.client.HTTPConnection:
-    parts = urlsplit(address if "://" in address else f"http://{address}")
     try:
+        parts = urlsplit(address if "://" in address else f"http://{address}")
         host, port = parts.hostname, parts.port or _DEFAULT_PORT
     except ValueError as error:
         raise StartError(f"{address}: {error}") from error

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from shadowmesh import config as configuration
 from shadowmesh.catalog.catalog import Catalog
+from shadowmesh.cli.log import logged
 from shadowmesh.cli.proxy import announcement, signalled, with_options
 from shadowmesh.config import Config
 from shadowmesh.errors import ConfigError, StartError
@@ -60,7 +61,8 @@ def capture(
     settings = _settings(loaded.capture, {name: value for name, value in given.items() if value is not None})
     if sdk_disabled():
         raise StartError("OTEL_SDK_DISABLED is true: nothing is mirrored, and so nothing captured")
-    asyncio.run(_serve(proxy, settings, loaded.catalog))
+    with logged():
+        asyncio.run(_serve(proxy, settings, loaded.catalog))
 
 
 def _settings(configured: CaptureSettings | None, given: dict[str, object]) -> CaptureSettings:

@@ -14,6 +14,8 @@ from shadowmesh import config as configuration
 from shadowmesh.errors import StartError
 from shadowmesh.instrument.environment import instrumented
 
+_HIDES_US = "opentelemetry-instrument"
+
 
 def instrument(
     config: Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration file.")],
@@ -25,6 +27,11 @@ def instrument(
     The program needs ShadowMesh in its own environment, and takes the place of this process. Servers that are built by
     grpc.server or grpc.aio.server are reached; for others there is the proxy.
     """
+    if Path(command[0]).name == _HIDES_US:
+        # Of all that Python could load at its start only the first is loaded, and this one puts itself first.
+        raise typer.BadParameter(
+            f"{_HIDES_US} goes before us: {_HIDES_US} shadowmesh instrument -c {config} -- {' '.join(command[1:])}"
+        )
     configuration.check_credentials(configuration.load(config), source=str(config))
     program = shutil.which(command[0])
     if program is None:

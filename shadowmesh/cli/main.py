@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from io import TextIOWrapper
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -25,6 +26,7 @@ from shadowmesh.errors import ConfigError, ShadowMeshError, StartError, StoreErr
 EX_USAGE = 64
 EX_UNAVAILABLE = 69
 EX_SOFTWARE = 70
+EX_IOERR = 74
 _EX_INTERRUPTED = 130
 # Newer releases of typer carry a click of their own, older ones import the package: what is raised tells which.
 _USAGE_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
@@ -87,11 +89,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _explain(error)
     except KeyboardInterrupt:
         return _EX_INTERRUPTED
+    except SystemExit:
+        # click's only one, of a reader that has gone: with 1, which is an answer of ``gate``.
+        return EX_IOERR
     return result if isinstance(result, int) else 0
 
 
 def run() -> NoReturn:
     """Run as the console script."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A terminal that knows no "…" gets a "?", and whoever asked the exit code.
+        sys.stdout.reconfigure(errors="replace")
     sys.exit(main())
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shadowmesh import config as configuration
+from shadowmesh.cli.log import logged
 from shadowmesh.processor.settings import ExportSettings, ProcessorSettings
 from shadowmesh.verdict.plan import Plan
 
@@ -34,8 +35,9 @@ def processor(
 ) -> None:
     """Receive spans over OTLP, pair and compare live and shadow, export metrics and compare spans."""
     loaded = configuration.Config() if config is None else configuration.load(config)
-    asyncio.run(_serve(loaded.processor, configuration.plans(loaded)))
-    leave_what_hangs()
+    with logged():
+        asyncio.run(_serve(loaded.processor, configuration.plans(loaded)))
+        leave_what_hangs()
 
 
 async def _serve(settings: ProcessorSettings, plans: Sequence[Plan]) -> None:

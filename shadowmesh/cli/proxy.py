@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from shadowmesh import config as configuration
 from shadowmesh.catalog.catalog import Catalog
+from shadowmesh.cli.log import logged
 from shadowmesh.config import Config
 from shadowmesh.errors import ConfigError
 from shadowmesh.proxy.settings import ProxySettings
@@ -42,10 +43,11 @@ def proxy(
     settings = with_options(loaded.proxy, {"listen": listen, "workers": workers}, live)
     if settings.live is None:
         raise ConfigError("no server to forward to: say --live, or set it", source=str(config or ""), key="proxy.live")
-    if settings.workers > 1 and not worker:
-        asyncio.run(_supervise(config, settings))
-    else:
-        asyncio.run(_serve(config, settings, loaded.catalog, worker=worker))
+    with logged():
+        if settings.workers > 1 and not worker:
+            asyncio.run(_supervise(config, settings))
+        else:
+            asyncio.run(_serve(config, settings, loaded.catalog, worker=worker))
 
 
 def with_options(settings: ProxySettings, changes: dict[str, object], live: str | None) -> ProxySettings:

@@ -15,5 +15,7 @@ SITE = Path(__file__).parent / "site"
 
 def instrumented(environment: Mapping[str, str], config: Path) -> dict[str, str]:
     """Return the environment with what a program needs, and its children, which inherit it."""
-    path = [str(SITE), *(part for part in environment.get("PYTHONPATH", "").split(os.pathsep) if part != str(SITE))]
-    return {**environment, CONFIG: str(config.absolute()), "PYTHONPATH": os.pathsep.join(part for part in path if part)}
+    given = environment.get("PYTHONPATH", "")
+    # An empty part of a path is the working directory; an empty path is none.
+    parts = [part for part in given.split(os.pathsep) if part != str(SITE)] if given else []
+    return {**environment, CONFIG: str(config.absolute()), "PYTHONPATH": os.pathsep.join((str(SITE), *parts))}

@@ -7,14 +7,14 @@ Ours is the last of a server's interceptors, nearest to its handlers: what the o
 
 from __future__ import annotations
 
-import inspect
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
+from threading import Lock
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from shadowmesh.build import Mesh
 
 _PACKAGE = "grpc"
+# Where both functions take interceptors that are not named.
+_POSITION = 2
 
 
 def install() -> None:
@@ -38,26 +40,37 @@ def install() -> None:
 
 
 class _Finder(MetaPathFinder):
-    """Finds ``grpc`` as the others do, and patches it once it is loaded."""
+    """
+    Finds ``grpc`` as the others do, and patches it once it is loaded.
+
+    It stays until then: programs also ask where ``grpc`` is without loading it, or before it can be found.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
 
-    def find_spec(self, fullname: str, *_: Any) -> ModuleSpec | None:
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """Return what the other finders say, with our loader around theirs."""
-        if fullname != _PACKAGE or self not in sys.meta_path:
+        if fullname != _PACKAGE:
             return None
-        sys.meta_path.remove(self)
-        spec = find_spec(fullname)
+        others = (finder for finder in tuple(sys.meta_path) if finder is not self and hasattr(finder, "find_spec"))
+        found = (finder.find_spec(fullname, path, target) for finder in others)
+        spec = next((one for one in found if one is not None), None)
         if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader, self._path)
+            spec.loader = _Loader(spec.loader, self)
         return spec
+
+    def loaded(self, package: ModuleType) -> None:
+        """Patch the package, once."""
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+            _patch(package, self._path)
 
 
 class _Loader(Loader):
-    def __init__(self, loader: Any, path: str) -> None:
+    def __init__(self, loader: Any, finder: _Finder) -> None:
         self._loader = loader
-        self._path = path
+        self._finder = finder
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
@@ -71,7 +84,7 @@ class _Loader(Loader):
         """Do what the module's own loader does, then patch."""
         self._loader.exec_module(module)
         try:
-            _patch(module, self._path)
+            self._finder.loaded(module)
         except Exception as error:  # noqa: BLE001  # see ``Meshed.interceptor``
             _say(error)
 
@@ -83,9 +96,14 @@ class _Meshed:
         self._path = path
         self._mesh: Mesh | None = None
         self._failed: set[bool] = set()
+        self._one_at_a_time = Lock()
 
     def interceptor(self, *, asynchronous: bool) -> Any | None:
         """Return an interceptor, ``None`` where there is none to be had, which is said once."""
+        with self._one_at_a_time:
+            return self._interceptor(asynchronous=asynchronous)
+
+    def _interceptor(self, *, asynchronous: bool) -> Any | None:
         if asynchronous in self._failed:
             return None
         try:
@@ -107,20 +125,22 @@ def _patch(package: Any, path: str) -> None:
 
 
 def _with_interceptor(build: Callable[..., Any], interceptor: Callable[[], Any | None]) -> Callable[..., Any]:
-    signature = inspect.signature(build)
-
     @wraps(build)
     def server(*args: Any, **kwargs: Any) -> Any:
         ours = interceptor()
         if ours is None:
             return build(*args, **kwargs)
-        given = signature.bind(*args, **kwargs)
-        given.arguments["interceptors"] = (*(given.arguments.get("interceptors") or ()), ours)
-        return build(*given.args, **given.kwargs)
+        # The signature does not tell: whoever else has wrapped the function may have hidden it.
+        if len(args) > _POSITION:
+            theirs = (*args[:_POSITION], [*(args[_POSITION] or ()), ours], *args[_POSITION + 1 :])
+            return build(*theirs, **kwargs)
+        return build(*args, **{**kwargs, "interceptors": [*(kwargs.get("interceptors") or ()), ours]})
 
     return server
 
 
 def _say(error: Exception) -> None:
-    """Tell whoever looks at the program's output; a log may not be set up yet."""
-    print(f"shadowmesh: nothing is mirrored: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
+    """Tell whoever looks at the program's output, where it has one; a log may not be set up yet."""
+    with suppress(Exception):
+        if sys.stderr is not None:
+            print(f"shadowmesh: nothing is mirrored: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201

@@ -20,7 +20,8 @@ never changed:
 ``end``        how it ended: ``completed``, ``cancelled``, ``deadline`` or ``cut``
 =============  ========================================================================================================
 
-A reader takes keys that it does not know. A last line that is torn, by a crash or a full disk, is no call.
+A reader takes keys that it does not know. A last line that is torn, by a crash or a full disk, is no call; where it is
+the first one there is none.
 """
 
 from __future__ import annotations
@@ -125,6 +126,8 @@ def decoded(lines: Iterable[bytes]) -> Iterator[CapturedCall]:
     for number, line in enumerate(lines, 1):
         if torn:
             raise DecodeError(f"line {torn} is no call")
+        if number == 1 and line != HEADER and HEADER.startswith(line):
+            return
         try:
             read = json.loads(line)
             if number == 1:

@@ -43,11 +43,20 @@ def channel_credentials(tls: TlsSettings) -> grpc.ChannelCredentials:
     Raises:
         CredentialError: a file cannot be read.
     """
-    return grpc.ssl_channel_credentials(
-        root_certificates=_read("tls.roots", tls.roots),
-        private_key=_read("tls.key", tls.key),
-        certificate_chain=_read("tls.certificate", tls.certificate),
-    )
+    roots, key, certificate = tls_files(tls)
+    return grpc.ssl_channel_credentials(root_certificates=roots, private_key=key, certificate_chain=certificate)
+
+
+def tls_files(tls: TlsSettings) -> tuple[bytes | None, bytes | None, bytes | None]:
+    """
+    Return what the files of the settings hold now, ``None`` for those that are not set.
+
+    Raises:
+        CredentialError: one cannot be read.
+    """
+    if not tls:
+        return None, None, None
+    return _read("tls.roots", tls.roots), _read("tls.key", tls.key), _read("tls.certificate", tls.certificate)
 
 
 def connect(server: Described) -> tuple[grpc.Channel, Metadata]:
@@ -59,7 +68,7 @@ def connect(server: Described) -> tuple[grpc.Channel, Metadata]:
     """
     tls = server.tls
     try:
-        _check_tls(tls)
+        check_tls(tls)
         entries = [_Entry(f"credentials[{place}]", one) for place, one in enumerate(server.credentials)]
         metadata = tuple((entry.key, entry.read()) for entry in entries)
         if not tls:
@@ -156,7 +165,7 @@ def check(experiments: tuple[ExperimentSettings, ...]) -> tuple[str, str] | None
     for number, experiment in enumerate(experiments):
         for place, target in enumerate(experiment.targets):
             try:
-                _check_tls(target.tls)
+                check_tls(target.tls)
                 for index, one in enumerate(target.credentials):
                     _Entry(f"credentials[{index}]", one).read()
             except CredentialError as error:
@@ -164,8 +173,13 @@ def check(experiments: tuple[ExperimentSettings, ...]) -> tuple[str, str] | None
     return None
 
 
-def _check_tls(tls: TlsSettings) -> None:
-    """Load the files as a TLS library would: gRPC does not say that they are no good, its calls just fail."""
+def check_tls(tls: TlsSettings) -> None:
+    """
+    Load the files as a TLS library would: gRPC does not say that they are no good, its calls just fail.
+
+    Raises:
+        CredentialError: one is; certificate and key are also while only one of them has been renewed.
+    """
     if not tls:
         return
     for key, name in (("tls.roots", tls.roots), ("tls.certificate", tls.certificate), ("tls.key", tls.key)):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import sys
 import weakref
 from typing import Protocol
 
@@ -25,11 +26,15 @@ class Open(Protocol):
 
 
 _OPEN: weakref.WeakSet[Open] = weakref.WeakSet()
+_hooked: set[int] = set()
 
 
 def opened(one: Open) -> None:
     """Take care of ``one`` from now on."""
     _OPEN.add(one)
+    if os.getpid() not in _hooked:
+        _hooked.add(os.getpid())
+        _drain_with_multiprocessing()
 
 
 def closed(one: Open) -> None:
@@ -44,6 +49,15 @@ def _drain_at_exit() -> None:
             one.close()
         except Exception as error:
             logging.getLogger("shadowmesh").warning("draining at exit failed: %s", error)
+
+
+def _drain_with_multiprocessing() -> None:
+    """Drain a process that ``multiprocessing`` has forked, too: it ends without what is registered at exit."""
+    multiprocessing = sys.modules.get("multiprocessing.process")
+    if multiprocessing is not None and multiprocessing.parent_process() is not None:
+        from multiprocessing.util import Finalize
+
+        Finalize(None, _drain_at_exit, exitpriority=0)
 
 
 def _after_fork() -> None:

@@ -26,6 +26,7 @@ from shadowmesh.processor.limits import LimitSettings, Place
 from shadowmesh.processor.otlp_services import SERVICES, response
 from shadowmesh.processor.reception import Reception
 from shadowmesh.processor.refusal import Refusal, RefusedError
+from shadowmesh.telemetry.free_port import free_address
 from shadowmesh.telemetry.server_tls import ServerTls
 
 if TYPE_CHECKING:
@@ -93,11 +94,12 @@ class GrpcServer:
         if self._add_services is not None:
             self._add_services(server)
         try:
+            free_address(self._listen)
             if self._tls is None:
                 port = server.add_insecure_port(self._listen)
             else:
                 port = server.add_secure_port(self._listen, self._tls.credentials)
-        except RuntimeError as error:
+        except (OSError, RuntimeError) as error:
             raise StartError(f"cannot listen on {self._listen}: is the port taken?") from error
         await server.start()
         self._server = server

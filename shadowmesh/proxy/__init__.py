@@ -9,6 +9,7 @@ A byte-level forwarder in front of any gRPC server: what mirrors is the intercep
 - ``upstream``: the connections to the live server, and calls over them.
 - ``forward``: one handler for every method, in its true shape.
 - ``health``: answers for the proxy itself; every other health question is the live server's.
+- ``port``: whether it is to be had, and whether it is the live server's.
 - ``server``: listens, drains, ends.
 - ``workers``: several processes on one port.
 

@@ -34,7 +34,7 @@ class Shapes:
         told: shapes by pattern, in order.
         described: shapes by full method name.
         wanted: called with a service's name, once for each, when a method of it has a shape that nobody has told; what
-            it finds out comes back by :meth:`learn`.
+            it finds out comes back by :meth:`learn`, and that it could not ask by :meth:`forget`.
     """
 
     def __init__(
@@ -67,6 +67,10 @@ class Shapes:
         self._known.update(described)
         for method in described:
             self.unknown.pop(method, None)
+
+    def forget(self, service: str) -> None:
+        """Ask about a service again when it is called the next time: nobody has answered."""
+        self._asked.discard(service)
 
     def _miss(self, method: str) -> None:
         if len(self.unknown) < _MOST_UNKNOWN:

@@ -41,11 +41,15 @@ class Forwarder(grpc.GenericRpcHandler):
         self._upstream = upstream
         self._shapes = shapes
         self._handlers: dict[tuple[str, Arity], Any] = {}
+        self._generation = upstream.generation
 
     def service(self, handler_call_details: Any) -> Any:
         """Return the handler of a method."""
         method = handler_call_details.method
         arity = self._shapes.of(method)
+        if self._generation != self._upstream.generation:
+            self._generation = self._upstream.generation
+            self._handlers.clear()
         found = self._handlers.get((method, arity))
         if found is None:
             found = _FACTORIES[arity](_BEHAVIOURS[arity](self._upstream.method(method, arity)))

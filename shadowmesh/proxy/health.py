@@ -8,7 +8,7 @@ The two messages are so small that they are written out here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import grpc
@@ -53,8 +53,10 @@ class Health:
     def _watch(self, other: Any) -> Any:
         async def behaviour(request: bytes, context: Any) -> AsyncIterator[bytes]:
             if request != _ASKED:
-                async for answer in other(request, context):
+                async for answer in self._until_stopped(other(request, context)):
                     yield answer
+                if not self._serving:
+                    await context.abort(grpc.StatusCode.UNAVAILABLE, "the proxy is being drained")
                 return
             yield self._answer()
             if self._serving:
@@ -62,6 +64,24 @@ class Health:
                 yield self._answer()
 
         return behaviour
+
+    async def _until_stopped(self, answers: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
+        """Yield what the live server says, until we stop: a watch has no end, and a drain would wait for it in vain."""
+        stopped = asyncio.ensure_future(self._changed.wait())
+        coming: asyncio.Future[bytes | None] | None = None
+        try:
+            while True:
+                coming = asyncio.ensure_future(anext(answers, None))
+                await asyncio.wait((coming, stopped), return_when=asyncio.FIRST_COMPLETED)
+                if not coming.done() or (answer := coming.result()) is None:
+                    return
+                yield answer
+        finally:
+            stopped.cancel()
+            if coming is not None and not coming.done():
+                coming.cancel()
+                await asyncio.wait((coming,))
+            await answers.aclose()
 
     def _answer(self) -> bytes:
         return _SERVING if self._serving else _NOT_SERVING

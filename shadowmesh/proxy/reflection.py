@@ -13,11 +13,18 @@ from shadowmesh.proxy.upstream import Upstream, half_close, send
 from shadowmesh.rpc import Arity
 
 _SECONDS = 5.0
+# How soon a server is asked again that has not answered; whatever else it says is an answer.
+_AGAIN = 1.0
+_SILENCE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 _MOST_TASKS = 16
 
 
 class Reflection:
-    """Asks in the background, once for each service; a server without reflection is asked no more."""
+    """
+    Asks in the background, about each service until the server has answered; one without reflection is asked no more.
+
+    A proxy that starts sooner than its server would take every method for a stream for ever, if it asked once.
+    """
 
     def __init__(self, upstream: Upstream) -> None:
         self.shapes: Shapes | None = None
@@ -32,6 +39,8 @@ class Reflection:
             task = asyncio.get_running_loop().create_task(self._ask(service))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+        elif self._methods and self.shapes is not None:
+            self.shapes.forget(service)
 
     async def close(self) -> None:
         """Ask nothing more."""
@@ -41,16 +50,21 @@ class Reflection:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _ask(self, service: str) -> None:
+        silent = False
         for method in tuple(self._methods):
             try:
                 found = await self._answer(method, service)
             except grpc.aio.AioRpcError as error:
+                silent = silent or error.code() in _SILENCE
                 if error.code() is grpc.StatusCode.UNIMPLEMENTED and method in self._methods:
                     self._methods.remove(method)
                 continue
             if found and self.shapes is not None:
                 self.shapes.learn(found)
             return
+        if silent and self.shapes is not None:
+            await asyncio.sleep(_AGAIN)
+            self.shapes.forget(service)
 
     async def _answer(self, method: str, service: str) -> dict[str, Arity]:
         call = self._upstream.method(method, Arity.STREAM_STREAM)(timeout=_SECONDS)

@@ -14,6 +14,7 @@ from shadowmesh.errors import StartError
 from shadowmesh.proxy.arity import Shapes, read_descriptors
 from shadowmesh.proxy.forward import Forwarder
 from shadowmesh.proxy.health import Health
+from shadowmesh.proxy.port import refuse_itself, refuse_taken
 from shadowmesh.proxy.reflection import Reflection
 from shadowmesh.proxy.settings import ProxySettings
 from shadowmesh.proxy.upstream import COMPRESSIONS, Upstream, check, sizes
@@ -22,6 +23,7 @@ from shadowmesh.telemetry.server_tls import ServerTls
 
 _LOG = logging.getLogger("shadowmesh")
 _LOOK_SECONDS = 1.0
+_AIO: Any = getattr(grpc.aio, "_server", grpc.aio)
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
     # Clients that ping eagerly are the live server's to send away, not ours.
@@ -81,7 +83,8 @@ class Proxy:
         health = self._health = Health()
         shapes = Shapes(settings.methods, self._described, wanted=reflection.want if settings.reflection else None)
         reflection.shapes = shapes
-        self._server = grpc.aio.server(
+        # By grpc itself: a server that others have wrapped is not sure to say what the live one said.
+        self._server = _AIO.server(
             interceptors=self._interceptors,
             options=self._options(),
             compression=COMPRESSIONS[settings.compression],
@@ -89,8 +92,8 @@ class Proxy:
         self._server.add_generic_rpc_handlers((_Handlers(Forwarder(upstream, shapes), health),))
         self.port = self._bind(self._server)
         await self._server.start()
-        if self.tls is not None:
-            self._looking = asyncio.create_task(self._look(self.tls))
+        if self.tls is not None or self._live.tls:
+            self._looking = asyncio.create_task(self._look(upstream))
 
     async def drain(self, grace: float) -> None:
         """Take no new calls, and give those in flight so many seconds."""
@@ -121,6 +124,8 @@ class Proxy:
 
     def _bind(self, server: grpc.aio.Server) -> int:
         listen = self._settings.listen
+        if not self._shared:
+            refuse_taken(listen)
         try:
             if self.tls is None:
                 port = server.add_insecure_port(listen)
@@ -130,15 +135,18 @@ class Proxy:
             raise StartError(f"proxy.listen: cannot listen on {listen}: the port is taken, or not ours") from error
         if not port:
             raise StartError(f"proxy.listen: cannot listen on {listen}")
+        refuse_itself(listen, port, self._live.address)
         return port
 
-    async def _look(self, tls: ServerTls) -> None:
+    async def _look(self, upstream: Upstream) -> None:
         """Take renewed certificates in; of one that is no good the last one stays, and is said once."""
         said = ""
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             try:
-                tls.refresh()
+                if self.tls is not None:
+                    self.tls.refresh()
+                await upstream.refresh()
                 said = ""
             except StartError as error:
                 if str(error) != said:

@@ -5,6 +5,9 @@ A call with a stream of requests is written to through grpc.aio's inner call. It
 its own, INTERNAL, where the server ends the call meanwhile (grpc/grpc#36066), and from then on nobody can ask for the
 real one; a write that fails here only ends the writing, and the status is the server's. ``check`` says at the start
 whether the installed grpcio has what that takes.
+
+Channels are made by grpc itself, whatever instrumentation has put in the place of its functions: of calls that others
+have wrapped nobody gets at the inner one.
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ import grpc
 import grpc.aio
 
 from shadowmesh.errors import StartError
-from shadowmesh.mirror.credentials import channel_credentials
+from shadowmesh.mirror.credentials import CredentialError, channel_credentials, check_tls, tls_files
+from shadowmesh.policy.credentials import TlsSettings
 from shadowmesh.proxy.settings import LiveServerSettings
 from shadowmesh.rpc import Arity
 
@@ -33,6 +37,8 @@ _OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.max_reconnect_backoff_ms", 1000),
 )
 _ROUND_ROBIN = '{"loadBalancingConfig":[{"round_robin":{}}]}'
+# Where grpc.aio defines them. Private, so it may be gone one day; then the public way has to do.
+_AIO: Any = getattr(grpc.aio, "_channel", grpc.aio)
 _INNER, _SEND = "_cython_call", "send_serialized_message"
 # Names of methods come from clients.
 _MOST_METHODS = 1024
@@ -66,28 +72,26 @@ def check() -> None:
 
 
 class Upstream:
-    """One channel, of the loop that makes this."""
+    """
+    One channel, of the loop that makes this.
+
+    Attributes:
+        generation: how often the channel has been made anew; multicallables of an older one are not to be used.
+    """
 
     def __init__(self, settings: LiveServerSettings, window: int) -> None:
         """
         Make the channel; it connects at the first call, and a stream holds up to ``window`` bytes.
 
         Raises:
-            StartError: a file of the TLS settings cannot be read.
+            StartError: a file of the TLS settings cannot be used.
         """
-        options = (*_OPTIONS, *sizes(window))
-        if settings.balancing == "round_robin":
-            options = (*options, ("grpc.service_config", _ROUND_ROBIN))
-        tls, compression = settings.tls, COMPRESSIONS[settings.compression]
-        if tls:
-            if tls.server_name is not None:
-                options = (*options, ("grpc.ssl_target_name_override", tls.server_name))
-            credentials = channel_credentials(tls)
-            self.channel = grpc.aio.secure_channel(
-                settings.address, credentials, options=options, compression=compression
-            )
-        else:
-            self.channel = grpc.aio.insecure_channel(settings.address, options=options, compression=compression)
+        self._settings = settings
+        self._window = window
+        self._files = _renewed(settings.tls, None)
+        self.channel = self._channel()
+        self._before: grpc.aio.Channel | None = None
+        self.generation = 0
         self._methods: dict[tuple[str, Arity], Any] = {}
 
     def method(self, path: str, arity: Arity) -> Any:
@@ -99,9 +103,56 @@ class Upstream:
                 self._methods[path, arity] = found
         return found
 
+    async def refresh(self) -> None:
+        """
+        Connect anew where a certificate was renewed: a channel keeps what it was made with, beyond its expiry.
+
+        Calls go on over the channel that they have begun on, until certificates are renewed once more.
+
+        Raises:
+            StartError: a file cannot be used, as while only one of two is renewed; nothing has changed.
+        """
+        files = _renewed(self._settings.tls, self._files)
+        if files == self._files:
+            return
+        self._files = files
+        before, self._before, self.channel = self._before, self.channel, self._channel()
+        self._methods.clear()
+        self.generation += 1
+        if before is not None:
+            await before.close()
+
     async def close(self) -> None:
-        """Close the channel; calls that still run end as cancelled."""
+        """Close the channels; calls that still run end as cancelled."""
         await self.channel.close()
+        if self._before is not None:
+            await self._before.close()
+
+    def _channel(self) -> grpc.aio.Channel:
+        settings = self._settings
+        options = (*_OPTIONS, *sizes(self._window))
+        if settings.balancing == "round_robin":
+            options = (*options, ("grpc.service_config", _ROUND_ROBIN))
+        tls, compression = settings.tls, COMPRESSIONS[settings.compression]
+        channel: grpc.aio.Channel
+        if tls:
+            if tls.server_name is not None:
+                options = (*options, ("grpc.ssl_target_name_override", tls.server_name))
+            credentials = channel_credentials(tls)
+            channel = _AIO.secure_channel(settings.address, credentials, options=options, compression=compression)
+        else:
+            channel = _AIO.insecure_channel(settings.address, options=options, compression=compression)
+        return channel
+
+
+def _renewed(tls: TlsSettings, before: tuple[bytes | None, ...] | None) -> tuple[bytes | None, ...]:
+    try:
+        files = tls_files(tls)
+        if files != before:
+            check_tls(tls)
+        return files
+    except CredentialError as error:
+        raise StartError(f"proxy.live.{error.key}: {error.problem}") from None
 
 
 async def send(call: Any, message: bytes) -> bool:

@@ -2,7 +2,7 @@
 Several proxy processes on one port.
 
 The kernel spreads connections over sockets that listen with SO_REUSEPORT, whoever they belong to. So the port is tried
-without it first: one that anybody listens on is refused. Then it is held, bound and not listened on, until the end.
+without it first: see ``port``. Then it is held, bound and not listened on, until the end.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from shadowmesh.errors import StartError
+from shadowmesh.proxy.port import refuse_taken
 
 READY = b"ready\n"
 """What a worker writes to its standard output when it listens."""
@@ -31,24 +32,14 @@ def hold(listen: str) -> tuple[socket.socket, str]:
     Raises:
         StartError: somebody listens there, or it is not ours to use.
     """
-    host, _, port = listen.rpartition(":")
+    family, address = refuse_taken(listen)
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host.strip("[]") or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, protocol) as free:
-            # As gRPC does; without it a connection that has just ended would keep the port for a minute.
-            free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            free.bind(address)
-            free.listen(1)
-            address = free.getsockname()
-        held = socket.socket(family, kind, protocol)
+        held = socket.socket(family)
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         held.bind(address)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise StartError(f"proxy.listen: cannot listen on {listen}: {reason}") from error
-    return held, f"{host}:{address[1]}"
+        raise StartError(f"proxy.listen: cannot listen on {listen}: {error.strerror or error}") from error
+    return held, f"{listen.rpartition(':')[0]}:{address[1]}"
 
 
 class Workers:

@@ -13,7 +13,8 @@ Legs become spans here, and everything about our own signals lives here.
 - ``status``: the endpoint that says how this process is doing; ``status_shape`` is the shape of its
   answer and ``snapshot`` makes it, ``local_address`` and ``local_listener`` keep it on this machine, ``life`` knows
   since when it runs.
-- ``server_tls``: the certificate of what listens beyond this machine, read again when it is renewed.
+- ``server_tls``: the certificate of what listens beyond this machine, read again when it is renewed; ``free_port`` says
+  whether somebody listens there already.
 - ``counters``: per-thread tallies, the live side's counters without a lock; ``metrics`` publishes them,
   each as it is ``observed``.
 """

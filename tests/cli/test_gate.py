@@ -279,6 +279,26 @@ def test_what_does_not_pass_is_raised_at_once() -> None:
     assert waiting.pauses == []
 
 
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_reader_that_has_gone_is_not_taken_for_an_answer(url: str, form: tuple[str, ...]) -> None:
+    stored(url, pairs(20))
+    command = [sys.executable, "-m", "shadowmesh", "gate", "--store", url, *form]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert (process.wait(60), process.stderr.read()) == (74, b"")
+
+
+def test_a_terminal_that_knows_few_letters_shows_the_answer_all_the_same(url: str) -> None:
+    stored(url, pairs(20))
+    command = [sys.executable, "-m", "shadowmesh", "gate", "--store", url]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, env=environment)
+    assert (done.returncode, done.stderr) == (NOT_YET, "")
+    assert done.stdout.startswith("candidate of summaries: NOT YET")
+
+
 def test_ctrl_c_while_it_waits_is_130_without_a_traceback(url: str) -> None:
     stored(url)
     command = [sys.executable, "-m", "shadowmesh", "gate", "--store", url, "--wait", "1h"]

@@ -7,11 +7,13 @@ Each builds a server with one method, says its port, and serves until its standa
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 from concurrent import futures
 from importlib import import_module
 from typing import Any
@@ -21,6 +23,43 @@ def handlers(behaviour: Any) -> Any:
     import grpc
 
     return grpc.method_handlers_generic_handler("acme.Models", {"Ask": grpc.unary_unary_rpc_method_handler(behaviour)})
+
+
+def asking_first() -> None:
+    """Looks whether grpc is there, as many packages do, before it is loaded."""
+    assert importlib.util.find_spec("grpc") is not None
+    synchronous()
+
+
+def speechless() -> None:
+    """Has nowhere to complain."""
+    sys.stderr.close()
+    synchronous()
+
+
+def at_once() -> None:
+    """Builds several servers at the same moment."""
+    import grpc
+
+    together = threading.Barrier(4)
+
+    def serve() -> None:
+        together.wait()
+        server = grpc.server(futures.ThreadPoolExecutor(1))
+        server.add_generic_rpc_handlers((handlers(lambda request, context: request),))
+        say(server.add_insecure_port("127.0.0.1:0"))
+        server.start()
+        servers.append(server)
+
+    servers: list[Any] = []
+    threads = [threading.Thread(target=serve) for _ in range(together.parties)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    sys.stdin.read()
+    for server in servers:
+        server.stop(0).wait()
 
 
 def synchronous() -> None:
@@ -87,6 +126,30 @@ def spawned() -> None:
     sys.stdin.read()
     process.terminate()
     process.join()
+
+
+def forked_by_multiprocessing() -> None:
+    process = multiprocessing.get_context("fork").Process(target=synchronous_without_input)
+    process.start()
+    process.join()
+
+
+def synchronous_without_input() -> None:
+    """Serves one call and ends: multiprocessing gives a child that it has forked no standard input."""
+    import grpc
+
+    answered = threading.Event()
+
+    def ask(request: bytes, context: Any) -> bytes:
+        context.add_callback(answered.set)
+        return request
+
+    server = grpc.server(futures.ThreadPoolExecutor(4))
+    server.add_generic_rpc_handlers((handlers(ask),))
+    say(server.add_insecure_port("127.0.0.1:0"))
+    server.start()
+    answered.wait()
+    server.stop(None).wait()
 
 
 def without_input() -> None:

@@ -15,6 +15,7 @@ import grpc
 import pytest
 from support.collector import collector
 
+from shadowmesh.instrument import environment
 from shadowmesh.mirror.capture_files import read_calls
 from shadowmesh.names import Role
 from shadowmesh.testing import Backend, SpanSink
@@ -36,7 +37,7 @@ def written(directory: Path, shadow: str, otlp: str, **more: Any) -> Path:
 
 @contextmanager
 def instrumented(
-    file: Path, name: str, *, program: Sequence[str] = PROGRAM, **environment: str
+    file: Path, name: str, *, program: Sequence[str] = PROGRAM, **variables: str
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Run a program until the end of the block; gives the address it says."""
     command = ["shadowmesh", "instrument", "--config", str(file), "--", *program, name]
@@ -46,7 +47,7 @@ def instrumented(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**_clean(), **environment},
+        env={**_clean(), **variables},
     )
     try:
         assert process.stdout is not None
@@ -70,7 +71,10 @@ def ask(address: str) -> bytes:
     return answer
 
 
-@pytest.mark.parametrize("program", ["synchronous", "asynchronous", "child", "forked", "spawned"])
+@pytest.mark.parametrize(
+    "program",
+    ["synchronous", "asynchronous", "asking_first", "child", "forked", "forked_by_multiprocessing", "spawned"],
+)
 def test_every_server_a_program_builds_is_mirrored_in_its_child_processes_too(tmp_path: Path, program: str) -> None:
     sink = SpanSink()
     with Backend(echo) as backend, collector(sink) as otlp:
@@ -133,6 +137,57 @@ def test_a_program_keeps_the_sitecustomize_it_has(tmp_path: Path) -> None:
             assert len(sink.wait_for_legs(2)) == 2
 
 
+@pytest.mark.parametrize("problem", ["import no_such_module", "raise ValueError('x')"])
+def test_what_is_wrong_with_a_sitecustomize_is_said_as_without_us_and_the_program_is_mirrored(
+    tmp_path: Path, problem: str
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(f"{problem}\n")
+    plain = [sys.executable, "-c", ""]
+    variables = {**_clean(), "PYTHONPATH": str(tmp_path)}
+    usual = subprocess.run(plain, check=True, capture_output=True, text=True, timeout=60, env=variables).stderr
+    assert usual.startswith("Error in sitecustomize")
+    sink = SpanSink()
+    with Backend(echo) as backend, collector(sink) as otlp:
+        file = written(tmp_path, backend.address, otlp)
+        with instrumented(file, "synchronous", PYTHONPATH=str(tmp_path)) as (process, address):
+            assert ask(address) == b"hello"
+            assert len(sink.wait_for_legs(2)) == 2
+            # Of our command, which is a Python program too, and of theirs.
+            assert process.communicate("", timeout=60)[1] == usual * 2
+
+
+def test_a_program_is_mirrored_though_somebody_else_has_wrapped_what_builds_servers(tmp_path: Path) -> None:
+    # As opentelemetry-instrument does, whose function does not tell the original's signature.
+    wrapped = "import grpc\nbuild = grpc.server\ngrpc.server = lambda *args, **kwargs: build(*args, **kwargs)\n"
+    (tmp_path / "sitecustomize.py").write_text(wrapped)
+    sink = SpanSink()
+    with Backend(echo) as backend, collector(sink) as otlp:
+        file = written(tmp_path, backend.address, otlp)
+        with instrumented(file, "synchronous", PYTHONPATH=str(tmp_path)) as (_, address):
+            assert ask(address) == b"hello"
+            assert len(sink.wait_for_legs(2)) == 2
+
+
+def test_servers_that_are_built_at_the_same_moment_have_one_mesh(tmp_path: Path) -> None:
+    folder = tmp_path / "calls"
+    file = tmp_path / "shadowmesh.yaml"
+    file.write_text(json.dumps({"capture": {"to": str(folder)}}))
+    with instrumented(file, "at_once", OTEL_METRICS_EXPORTER="none") as (process, address):
+        assert process.stdout is not None
+        for asked in (address, *(f"127.0.0.1:{process.stdout.readline().split()[1]}" for _ in range(3))):
+            assert ask(asked) == b"hello"
+        process.communicate("", timeout=60)
+    assert len(list(folder.iterdir())) == 1
+
+
+def test_a_path_stays_as_it_is_behind_ours() -> None:
+    file = Path("/x.yaml")
+    once = environment.instrumented({"PYTHONPATH": "/a::/b"}, file)
+    assert once["PYTHONPATH"] == f"{environment.SITE}:/a::/b"
+    assert environment.instrumented(once, file) == once
+    assert environment.instrumented({}, file)["PYTHONPATH"] == str(environment.SITE)
+
+
 def test_a_program_without_grpc_loads_nothing_heavy(tmp_path: Path) -> None:
     file = written(tmp_path, "127.0.0.1:1", "127.0.0.1:1")
     done = run(file, "without_grpc")
@@ -150,10 +205,21 @@ def test_a_configuration_that_breaks_after_the_start_is_one_line_and_the_program
     )
 
 
+def test_a_program_that_cannot_be_told_what_is_wrong_runs_on(tmp_path: Path) -> None:
+    file = written(tmp_path, "127.0.0.1:1", "127.0.0.1:1", mirror={"carrier": "loop"})
+    with instrumented(file, "speechless") as (process, address):
+        assert ask(address) == b"hello"
+        process.communicate("", timeout=60)
+    assert process.returncode == 0
+
+
 def test_what_is_wrong_before_the_start_is_one_line_and_a_code(tmp_path: Path) -> None:
     file = written(tmp_path, "127.0.0.1:1", "127.0.0.1:1")
     done = run(file, command=["no-such-program-anywhere"])
     assert (done.returncode, done.stderr) == (69, "shadowmesh: no-such-program-anywhere: no such program\n")
+    done = run(file, command=["/any/opentelemetry-instrument", "python"])
+    assert done.returncode == 64
+    assert "opentelemetry-instrument shadowmesh instrument" in done.stderr
     file.write_text("experiments: 7")
     done = run(file, "without_grpc")
     assert done.returncode == 64

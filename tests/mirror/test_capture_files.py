@@ -84,6 +84,11 @@ def test_wherever_the_last_line_tears_the_calls_before_it_come_back(
     assert list(decoded(io.BytesIO(whole + torn))) == calls[:-1]
 
 
+@pytest.mark.parametrize("length", range(len(HEADER)))
+def test_a_process_that_falls_while_it_begins_a_file_leaves_one_without_calls(length: int) -> None:
+    assert list(decoded(io.BytesIO(HEADER[:length]))) == []
+
+
 @given(st.binary(max_size=200))
 def test_anything_else_is_refused_and_nothing_else_is_raised(data: bytes) -> None:
     with pytest.raises(DecodeError, match="not a capture"):
@@ -244,6 +249,17 @@ def test_credentials_are_never_written_and_one_file_is_no_more_than_all(
 ) -> None:
     with pytest.raises(ValidationError, match=problem):
         opened(tmp_path, **more)
+
+
+def test_a_file_that_is_deleted_while_its_directory_is_read_is_passed_over(tmp_path: Path) -> None:
+    for _ in range(3):
+        files = opened(tmp_path)
+        files.write(CALL)
+        files.close()
+    reading = read_calls(tmp_path)
+    assert next(reading) == CALL
+    sorted(tmp_path.iterdir())[1].unlink()
+    assert list(reading) == [CALL]
 
 
 @pytest.mark.parametrize("name", ["gone.jsonl", "."])

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import re
 import signal
 import sys
 from pathlib import Path
+from socket import create_server
 
 import pytest
 import yaml
@@ -54,6 +56,18 @@ async def test_it_says_where_it_listens_drains_on_a_signal_and_goes_on_at_the_ne
             assert sums(sink, names.METRIC_PAIRS, names.PAIR_OUTCOME) == {"matched": matched}
 
 
+async def test_what_happens_meanwhile_is_a_line_with_its_time_on_standard_error(tmp_path: Path) -> None:
+    socket = tmp_path / "status.sock"
+    file = config(tmp_path, listen="127.0.0.1:0", http_listen=None, status=f"unix:{socket}")
+    process = await start("--config", file)
+    assert process.stderr is not None
+    said = (await asyncio.wait_for(process.stderr.readline(), 20)).decode()
+    process.terminate()
+    await asyncio.wait_for(process.communicate(), 20)
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO ", said)
+    assert said.endswith(f"shadowmesh[{process.pid}]: status: listening on unix:{socket}\n")
+
+
 @pytest.mark.parametrize(
     ("processor", "code", "says"),
     [
@@ -73,6 +87,15 @@ async def test_what_cannot_start_says_why_in_one_line(
     assert (process.returncode, output) == (code, b"")
     assert says in errors.decode()
     assert errors.decode().count("\n") == 1
+
+
+async def test_a_name_is_refused_where_somebody_listens_on_one_of_its_addresses(tmp_path: Path) -> None:
+    with create_server(("127.0.0.1", 0)) as taken:
+        listen = f"localhost:{taken.getsockname()[1]}"
+        process = await start("--config", config(tmp_path, listen=listen, http_listen=None))
+        output, errors = await asyncio.wait_for(process.communicate(), 20)
+    assert (process.returncode, output) == (69, b"")
+    assert f"shadowmesh: cannot listen on {listen}: is the port taken?\n" in errors.decode()
 
 
 def test_legs_that_wait_are_not_walked_through_for_garbage_again_and_again() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from itertools import pairwise
 from typing import Any
 
@@ -20,6 +21,7 @@ from shadowmesh.errors import StartError
 from shadowmesh.proxy.health import SERVICE
 from shadowmesh.proxy.server import Proxy
 from shadowmesh.proxy.settings import ProxySettings
+from shadowmesh.proxy.workers import hold
 from shadowmesh.schema.descriptors import message_class
 from shadowmesh.testing import Backend
 
@@ -131,6 +133,32 @@ async def test_an_unknown_method_is_forwarded_in_whatever_shape_it_has() -> None
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
+async def test_streams_go_through_where_opentelemetry_has_wrapped_grpc() -> None:
+    instrumentation = pytest.importorskip("opentelemetry.instrumentation.grpc")
+    programs = [instrumentation.GrpcAioInstrumentorClient(), instrumentation.GrpcAioInstrumentorServer()]
+
+    def echoes(call: Any, requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
+        yield from requests
+
+    def asked(port: int) -> list[bytes]:
+        channel: Any
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            return list(channel.stream_stream("/acme.Models/Echo")(iter([b"a", b"b"]), timeout=20))
+
+    with Backend(echoes) as backend, ExitStack() as stack:
+        for one in programs:
+            one.instrument()
+            stack.callback(one.uninstrument)
+        proxy = Proxy(ProxySettings.model_validate({"listen": "127.0.0.1:0", "live": {"address": backend.address}}))
+        await proxy.start()
+        try:
+            assert await asyncio.to_thread(asked, proxy.port) == [b"a", b"b"]
+        finally:
+            await proxy.close()
+        # Nobody has said anything in our name.
+        assert not [key for call in backend.calls for key, _ in call.metadata if key == "traceparent"]
+
+
 async def test_headers_come_no_sooner_than_the_live_server_sends_them_and_before_its_first_message_where_it_does() -> (
     None
 ):
@@ -214,8 +242,9 @@ async def test_the_live_server_hears_when_the_client_leaves() -> None:
 
 
 @contextmanager
-def reflected(file: FileDescriptorProto) -> Iterator[tuple[str, Backend]]:
-    """Run a server with the service of ``file`` and reflection in its older version only."""
+def reflected(file: FileDescriptorProto, *, silent: int = 0) -> Iterator[tuple[str, Backend]]:
+    """Run a server with the service of ``file`` and reflection in its older version only, at first too busy for it."""
+    silences = iter(range(silent))
     request = message_class("shadowmesh.views.reflection.Request")
     response: Any = message_class("shadowmesh.views.reflection.Response")
 
@@ -225,6 +254,8 @@ def reflected(file: FileDescriptorProto) -> Iterator[tuple[str, Backend]]:
             return
         if "v1alpha" not in call.method:
             context.abort(grpc.StatusCode.UNIMPLEMENTED, "")
+        if next(silences, None) is not None:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "")
         for data in requests:
             asked: Any = request.FromString(data)
             known = asked.file_containing_symbol == f"{file.package}.Models"
@@ -293,11 +324,14 @@ async def test_a_client_that_gives_up_its_requests_has_not_ended_them() -> None:
     assert ends["reset"] > calls - 5
 
 
-async def test_the_shape_of_a_method_is_asked_of_the_live_server_and_known_from_then_on() -> None:
+@pytest.mark.parametrize("silent", [0, 2])
+async def test_the_shape_of_a_method_is_asked_of_the_live_server_until_it_says_and_known_from_then_on(
+    silent: int,
+) -> None:
     file = FileDescriptorProto(name="acme.proto", package="acme")
     file.service.add(name="Models").method.add(name="Ask")
     seen: list[Any] = []
-    with reflected(file) as (address, backend):
+    with reflected(file, silent=silent) as (address, backend):
         proxy = Proxy(
             ProxySettings.model_validate({"listen": "127.0.0.1:0", "live": {"address": address}}),
             interceptors=[Watching(seen)],
@@ -357,6 +391,25 @@ async def test_health_of_the_proxy_is_its_own_and_all_other_health_the_live_serv
         await draining
 
 
+async def test_a_drain_does_not_wait_for_those_who_watch_the_health_of_the_live_server() -> None:
+    left = asyncio.Event()
+
+    async def watched(request: bytes, context: Any) -> AsyncIterator[bytes]:
+        try:
+            yield b"\x08\x01"
+            await asyncio.Event().wait()
+        finally:
+            left.set()
+
+    async with proxied(Own("Watch", grpc.unary_stream_rpc_method_handler(watched))) as (channel, proxy):
+        watching = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"")
+        assert await watching.read() == b"\x08\x01"
+        async with asyncio.timeout(20):
+            await proxy.drain(60)
+            await left.wait()
+        assert await watching.code() is grpc.StatusCode.UNAVAILABLE
+
+
 async def test_a_drain_lets_calls_in_flight_end_and_takes_no_new_ones() -> None:
     go_on, begun = asyncio.Event(), asyncio.Event()
 
@@ -388,6 +441,56 @@ async def test_a_port_that_somebody_listens_on_is_refused() -> None:
         with pytest.raises(StartError, match=r"proxy\.listen: "):
             await again.start()
         await again.close()
+
+
+@pytest.mark.parametrize(("host", "family"), [("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)])
+async def test_a_name_is_refused_where_somebody_listens_on_one_of_its_addresses(
+    host: str, family: socket.AddressFamily
+) -> None:
+    # gRPC takes what it gets of ``localhost``, and callers of the other address would be somebody else's.
+    try:
+        taken = socket.create_server((host, 0), family=family)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with taken:
+        listen = f"localhost:{taken.getsockname()[1]}"
+        with pytest.raises(StartError, match=r"proxy\.listen: .* in use"):
+            hold(listen)
+        proxy = Proxy(ProxySettings.model_validate({**UNUSED, "listen": listen}))
+        with pytest.raises(StartError, match=r"proxy\.listen: .* in use"):
+            await proxy.start()
+        await proxy.close()
+
+
+@pytest.mark.parametrize(
+    ("listen", "live"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("127.0.0.1", "dns:///localhost"),
+        ("localhost", "127.0.0.1"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("[::]", "ipv4:127.0.0.1"),
+    ],
+)
+async def test_a_live_server_that_is_the_proxy_itself_is_refused(listen: str, live: str) -> None:
+    with socket.create_server(("", 0)) as found:
+        port = found.getsockname()[1]
+    settings = {"listen": f"{listen}:{port}", "live": {"address": f"{live}:{port}"}}
+    proxy = Proxy(ProxySettings.model_validate(settings))
+    with pytest.raises(StartError, match=r"proxy\.live: .* is the proxy itself"):
+        await proxy.start()
+    await proxy.close()
+
+
+async def test_the_same_port_at_another_address_is_another_server() -> None:
+    # As beside a server in the same pod, which listens on the loopback interface only.
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+        settings = {"listen": f"127.0.0.2:{port}", "live": {"address": f"127.0.0.1:{port}"}}
+        proxy = Proxy(ProxySettings.model_validate(settings))
+        await proxy.start()
+        assert proxy.port == port
+        await proxy.close()
 
 
 async def test_a_live_server_that_is_not_there_is_unavailable_and_nothing_else() -> None:

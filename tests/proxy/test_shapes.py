@@ -78,6 +78,17 @@ def test_an_unknown_method_is_a_stream_both_ways_until_somebody_knows_better_and
     assert not shapes.unknown
 
 
+def test_a_service_that_could_not_be_asked_about_is_asked_about_at_its_next_call() -> None:
+    wanted: list[str] = []
+    shapes = Shapes({}, {}, wanted=wanted.append)
+    shapes.of("/acme.Models/Ask")
+    shapes.forget("acme.Models")
+    assert wanted == ["acme.Models"]
+    shapes.of("/acme.Models/Tell")
+    shapes.of("/acme.Models/Ask")
+    assert wanted == ["acme.Models"] * 2
+
+
 def test_names_that_clients_make_up_are_remembered_up_to_a_bound() -> None:
     wanted: list[str] = []
     shapes = Shapes({}, {}, wanted=wanted.append)

@@ -34,11 +34,29 @@ async def echo(request: bytes, context: Any) -> bytes:
     return request
 
 
+async def echoes(requests: Any, context: Any) -> AsyncIterator[bytes]:
+    async for request in requests:
+        yield request
+
+
+async def who(request: bytes, context: Any) -> bytes:
+    """Answer with the certificate that was shown."""
+    (certificate,) = context.auth_context()["x509_pem_cert"]
+    return bytes(certificate)
+
+
+def copied(name: str, *to: Path) -> None:
+    for suffix, path in zip((".pem", ".key"), to, strict=True):
+        shutil.copy(FILES / f"{name}{suffix}", path)
+
+
 @asynccontextmanager
 async def live_with_tls() -> AsyncIterator[str]:
     """Run a server that wants TLS and a certificate of its clients."""
     server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
-    handlers: dict[str, Any] = {"Ask": grpc.unary_unary_rpc_method_handler(echo)}
+    behaviours = {"Ask": echo, "Who": who}
+    handlers: dict[str, Any] = {name: grpc.unary_unary_rpc_method_handler(one) for name, one in behaviours.items()}
+    handlers["Echo"] = grpc.stream_stream_rpc_method_handler(echoes)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("acme.Models", handlers),))
     credentials = grpc.ssl_server_credentials(
         [(file("server.key"), file("server.pem"))], root_certificates=file("roots.pem"), require_client_auth=True
@@ -95,24 +113,52 @@ async def test_both_sides_may_want_tls_and_certificates() -> None:
 
 async def test_a_certificate_that_is_renewed_is_used_without_a_restart(tmp_path: Path) -> None:
     certificate, key = tmp_path / "tls.pem", tmp_path / "tls.key"
-    shutil.copy(FILES / "client.pem", certificate)
-    shutil.copy(FILES / "client.key", key)
+    copied("client", certificate, key)
     tls = {"certificate": str(certificate), "key": str(key)}
     async with live_with_tls() as address, proxied(address, tls=tls) as proxy:
         assert await shown(proxy) == file("client.pem")
-        shutil.copy(FILES / "server.pem", certificate)
-        shutil.copy(FILES / "server.key", key)
+        copied("server", certificate, key)
         assert proxy.tls is not None
         proxy.tls.refresh()
         assert await shown(proxy) == file("server.pem")
         assert await ask(proxy, certificate=False) == b"hello"
 
 
+async def test_a_certificate_for_the_live_server_is_renewed_too_and_calls_in_flight_go_on(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "tls.pem", tmp_path / "tls.key"
+    copied("client", certificate, key)
+    tls = {"roots": ROOTS, "server_name": NAME, "certificate": str(certificate), "key": str(key)}
+    channel: Any
+    async with (
+        live_with_tls() as address,
+        proxied(address, live={"address": address, "tls": tls}, methods={"/acme.Models/Who": "unary_unary"}) as proxy,
+        grpc.aio.insecure_channel(f"127.0.0.1:{proxy.port}") as channel,
+    ):
+        begun = channel.stream_stream("/acme.Models/Echo")()
+        ask = channel.unary_unary("/acme.Models/Who")
+        await begun.write(b"a")
+        assert await begun.read() == b"a"
+        assert await ask(b"") == file("client.pem")
+        copied("server", certificate, key)
+        async with asyncio.timeout(20):
+            while await ask(b"") != file("server.pem"):
+                pass
+        await begun.write(b"b")
+        assert await begun.read() == b"b"
+        await begun.done_writing()
+        assert await begun.code() is grpc.StatusCode.OK
+
+
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
         ({"tls": OURS | {"key": "/no/such"}}, r"proxy\.tls\.key: /no/such: No such file"),
-        ({"live": {"address": "a:1", "tls": {"roots": "/no/such"}}}, r"tls\.roots: "),
+        ({"live": {"address": "a:1", "tls": {"roots": "/no/such"}}}, r"proxy\.live\.tls\.roots: No such file"),
+        ({"live": {"address": "a:1", "tls": {"roots": __file__}}}, r"proxy\.live\.tls\.roots: not PEM"),
+        (
+            {"live": {"address": "a:1", "tls": OURS | {"key": str(FILES / "client.key")}}},
+            r"proxy\.live\.tls\.certificate: not a PEM certificate chain",
+        ),
     ],
 )
 async def test_a_file_that_cannot_be_used_stops_the_start(settings: dict[str, Any], problem: str) -> None:

@@ -23,7 +23,9 @@ def _next() -> None:
     sys.path[:] = [part for part in path if part != ours]
     try:
         import_module("sitecustomize")
-    except ModuleNotFoundError:
+    except ModuleNotFoundError as error:
+        if error.name != __name__:
+            raise
         if known is not None:
             sys.modules[__name__] = known
     finally:
@@ -32,5 +34,8 @@ def _next() -> None:
 
 
 if __name__ == "sitecustomize":
-    _next()
-    _mirror()
+    try:
+        # What goes wrong in it is for Python to tell, as it would without us.
+        _next()
+    finally:
+        _mirror()
