@@ -14,6 +14,14 @@ from dataclasses import dataclass, field
 SESSION_BUCKETS = 256
 """Into so many buckets the sessions of an experiment fall."""
 
+PROMPT_PLACES = 512
+PROMPT_RANKS = 32
+PROMPT_BUCKETS = PROMPT_PLACES * PROMPT_RANKS
+"""
+The buckets of prompts, ``place * PROMPT_RANKS + rank``: of a keyed hash nine bits are the place, and the number of
+zeros that follow them, up to 31, is the rank. Two prompts have one bucket by chance once in 1 536 times.
+"""
+
 Metadata = tuple[tuple[str, str | bytes], ...]
 """gRPC metadata as it arrived: order and duplicates kept, ``-bin`` values as bytes."""
 
@@ -95,6 +103,9 @@ class Leg:
     experiment's ``stall_after``; it is ``None`` where there is no stream.
     ``session`` (of a live leg) is the bucket of whatever the exchange belongs to: a user, a conversation, a trace. All
     of one session share it, and some of other sessions do; ``None`` where nobody knows.
+    ``prompt_bucket`` (of a live leg) is that of what was asked, which tells how many different prompts there were and
+    no prompt; ``None`` where nobody could read one. ``warm_up`` (of a shadow leg) is whether its target was still
+    warming up by the experiment's rule, so that the verdict leaves it out.
     """
 
     experiment: str
@@ -129,6 +140,8 @@ class Leg:
     attempt: int = 1
     exchange_index: int | None = None
     session: int | None = None
+    prompt_bucket: int | None = None
+    warm_up: bool = False
     concurrency: float | None = None
     server_address: str | None = None
     server_port: int | None = None

@@ -51,7 +51,7 @@ WRONG: list[tuple[str, dict[str, str], str, str]] = [
         "translate.method",
         "none of /trtllm.TrtllmService/Generate",
     ),
-    ("translate: {protocol: xai}", {}, "translate.protocol", "nothing turns one into another"),
+    ("translate: {protocol: google}", {}, "translate.protocol", "nothing turns one into another"),
     (
         "translate: {protocol: trtllm, tokenizer: llama, defaults: {max_tokens: unset}}",
         {},

@@ -53,8 +53,9 @@ class LiveCall:
     beginning.
     """
 
-    __slots__ = ("_begun", "_broken", "_code", "_early", "_early_count", "_expires_ns", "_failed_ns", "_left", "_live",
-                 "_metadata", "_method", "_parts", "_request", "_returned", "_server", "_tap", "_ticket")  # fmt: skip
+    __slots__ = ("_begun", "_broken", "_code", "_early", "_early_count", "_expires_ns", "_failed_ns", "_later", "_left",
+                 "_live", "_metadata", "_method", "_parts", "_request", "_returned", "_server", "_tap",
+                 "_ticket")  # fmt: skip
 
     def __init__(
         self, live: LiveSide, ticket: Ticket, parts: Parts, server: Server, method: str, metadata: Metadata
@@ -76,6 +77,7 @@ class LiveCall:
         self._failed_ns: int | None = None
         self._code: Callable[[], Any] | None = None
         self._left: Callable[[], Any] | None = None
+        self._later: Callable[[Callable[[], None]], None] | None = None
 
     # --- the wires -------------------------------------------------------------------------------------------------
 
@@ -119,13 +121,21 @@ class LiveCall:
 
     # --- the call --------------------------------------------------------------------------------------------------
 
-    def begin(self, context: Any, *, code: Callable[[], Any] | None, left: Callable[[], Any] | None) -> bool:
+    def begin(
+        self,
+        context: Any,
+        *,
+        code: Callable[[], Any] | None,
+        left: Callable[[], Any] | None,
+        later: Callable[[Callable[[], None]], None] | None = None,
+    ) -> bool:
         """
         Our behaviour was called: begin the exchange and return whether there is anything to tell its tap.
 
         Args:
             code: asks for the status the handler set, ``None`` where it set none; by default the context itself.
             left: whether the client is known to have left: it cancelled, its deadline passed, or the server stops.
+            later: calls what it is given when a client who has left is known to have; at once, by default.
         """
         self._begun = True
         try:
@@ -137,7 +147,7 @@ class LiveCall:
             tap = self._live.begin(
                 self._ticket, self._method, self._parts.arity, self._metadata, self._request, deadline
             )
-            self._tap, self._left = tap, left
+            self._tap, self._left, self._later = tap, left, later
             # A context that somebody put in between may have no ``code``.
             self._code = getattr(context, "code", None) if code is None else code
             if self._early is not None:
@@ -163,9 +173,22 @@ class LiveCall:
         self._live.faults.report("interceptor", error)
 
     def request_end(self) -> None:
-        """The handler has read to the end of the requests."""
-        if self._tap is not None:
-            self._tap.request_end(self._live.clock())
+        """The handler has read to the end of the requests: the client has half-closed, or left."""
+        tap = self._tap
+        if tap is None:
+            return
+        at_ns = self._live.clock()
+        try:
+            if self._later is not None:
+                self._later(lambda: self._requests_ended(tap, at_ns))
+                return
+        except Exception as error:
+            self._live.faults.report("interceptor", error)
+        tap.request_end(at_ns)
+
+    def _requests_ended(self, tap: Tap, at_ns: int) -> None:
+        if not self._is_left():
+            tap.request_end(at_ns)
 
     def now(self) -> int:
         """Return the call's monotonic clock, nanoseconds."""

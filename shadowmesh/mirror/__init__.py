@@ -29,13 +29,14 @@ Mirror side:
 - ``gate``: judges and changes requests on their way to a target; ``translation`` makes another protocol's of them.
 - ``flights``: starts the shadows of a call, and writes their legs when they land. ``launch`` makes each of them, a
   ``shadow`` that ``shadow_call`` or ``shadow_stream`` runs; it stands behind a ``shadow_gate`` where something has to
-  be read first, and is a ``translated_shadow``, asked once, where its target speaks another protocol.
+  be read first, and is a ``translated_shadow``, a call for each exchange, where its target speaks another protocol.
 - ``identity``: the ids of pairs, and those that shadows have of their own; ``aborting`` ends by these the shadows whose
   clients have ended their calls by id.
 - ``accounts``: what targets cost, an ``account`` for each, which a ``budget_file`` keeps over restarts.
 - ``observation``: what was seen of a leg; ``occupancy``: how busy its backend was; ``call_record``: all a call left.
 - ``legs``: makes exchanges and legs of that; ``shares`` say which part of the call is whose, ``seen`` makes one leg,
-  with ``digests`` of what was said, and ``server_address`` and ``session`` say where it was and to what it belongs.
+  with ``digests`` of what was said, and ``server_address``, ``session`` and ``prompt`` say where it was, to what it
+  belongs, and which of many prompts it may have been.
 - ``captured``: the text of legs, where that is wanted.
 - ``recorder``: legs to spans, a few calls at a time (``gathering``).
 

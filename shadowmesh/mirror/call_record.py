@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -22,7 +22,9 @@ class CallRecord:
 
     ``requests_complete`` is false when request messages were let go; ``shadows`` is by target name, in the order of
     the admissions, shed ones included. ``rewrites`` make what a shadow was sent of what came, but for its id, where
-    that is another; ``translations`` are those of targets that are asked in another protocol.
+    that is another; ``translations`` are those of targets that are asked in another protocol, and ``further`` what was
+    seen there of the exchanges beside the first, each asked in a call of its own; ``warming`` names the targets that
+    were warming up.
     """
 
     begin: Begin
@@ -36,6 +38,23 @@ class CallRecord:
     shadows: dict[str, Observation] = field(default_factory=dict)
     rewrites: dict[str, Callable[[bytes], bytes]] = field(default_factory=dict)
     translations: dict[str, Translation] = field(default_factory=dict)
+    further: dict[str, Sequence[Observation]] = field(default_factory=dict)
+    warming: set[str] = field(default_factory=set)
+
+    @property
+    def asks_in_exchanges(self) -> bool:
+        """Whether every request message is an exchange of its own."""
+        return self.method_map is not None and self.method_map.exchanges is not None
+
+    def seen_alone(self, target: str, index: int) -> Observation | None:
+        """Return what was seen of an exchange beside the first, if that was asked in a call of its own."""
+        further = self.further.get(target, ())
+        return further[index - 1] if 0 < index <= len(further) else None
+
+    def seen_of(self, target: str) -> Iterator[Observation]:
+        """Yield all that was seen of a target: of the call, or of each of its exchanges."""
+        yield self.shadows[target]
+        yield from self.further.get(target, ())
 
     def map_of(self, target: str) -> MethodMap | None:
         """Return how what a target is sent, and what it answers, is read."""

@@ -173,6 +173,8 @@ class Engine:
         self._open[frame.call] = call
         self._quiet.clear()
         for admission in frame.admissions:
+            if experiment.is_warming(admission.target, frame.at_ns, sent=not admission.drop_reason):
+                record.warming.add(admission.target)
             if admission.drop_reason:
                 record.shadows[admission.target] = unsent(new_span_id(), frame.at_ns, end=CallEnd.SHED)
             else:
@@ -198,7 +200,7 @@ class Engine:
     def _request_end(self, frame: RequestEnd) -> None:
         call = self._open.get(frame.call)
         if call is not None:
-            call.half_close()
+            call.requests_ended(frame.at_ns, self._clock())
 
     def _response(self, frame: Response) -> None:
         call = self._open.get(frame.call)
@@ -265,7 +267,7 @@ class Engine:
             self._lose(call.record.begin)
         finally:
             self._accounts.settle(serial)
-            self._answers.give(sum(seen.pages for seen in call.record.shadows.values()))
+            self._answers.give(sum(seen.pages for name in call.record.shadows for seen in call.record.seen_of(name)))
             self._reply(Credit(serial, call.pages))
 
     def _lose(self, begin: Begin) -> None:

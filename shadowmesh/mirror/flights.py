@@ -83,12 +83,19 @@ class Flights:
             return
         seen = call.record.shadows[name] = flight.shadow.observation
         beside = flight.land(self._clock())
-        seen.concurrency = beside if seen.end != CallEnd.SHED else None
-        seen.queue_ns = max(seen.started_ns - begin.at_ns, 0)
+        self._landed_at(call, name, seen, begin.at_ns, beside)
+        if further := flight.shadow.further:
+            call.record.further[name] = further
+            for asked_ns, one in zip(call.record.live.request_times[1:], further, strict=False):
+                self._landed_at(call, name, one, asked_ns, beside)
         self._experiments.release(flight.target.peer)
-        self._look_at(begin.experiment, name, seen)
         self._reply(Outcome(begin.call, begin.experiment, name))
         self._landed(call)
+
+    def _landed_at(self, call: OpenCall, name: str, seen: Observation, asked_ns: int, beside: float) -> None:
+        seen.concurrency = beside if seen.end != CallEnd.SHED else None
+        seen.queue_ns = max(seen.started_ns - asked_ns, 0)
+        self._look_at(call.record.begin.experiment, name, seen)
 
     def _look_at(self, experiment: str, target: str, seen: Observation) -> None:
         """See that a target whose shadows are all held back does not go unnoticed: they are counted as mirrored."""

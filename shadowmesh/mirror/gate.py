@@ -26,8 +26,8 @@ from shadowmesh.policy.effects import Effect, allowed, effect_of
 from shadowmesh.policy.experiment import ExperimentSettings, TargetSettings
 from shadowmesh.policy.routes import matches
 from shadowmesh.policy.transform import TransformSettings
+from shadowmesh.protocols.edits import has_place
 from shadowmesh.protocols.generation import Refusal
-from shadowmesh.protocols.paths import Path
 from shadowmesh.protocols.protocol_map import MethodMap
 from shadowmesh.protocols.rewrite import Rewrite
 
@@ -233,7 +233,7 @@ def _rewrite(target: TargetSettings, method_map: MethodMap, stubs: dict[str, str
     prompt = transform.system_prompt if parts.takes_system_prompt else None
     system = None if prompt is None else prompt.replace if prompt.prepend is None else prompt.prepend
     settable = method_map.settable
-    named = {settable[name].text: value for name, value in transform.named.items() if name in settable}
+    named = {settable[name]: value for name, value in transform.named.items() if name in settable}
     others = {text: value for text, value in transform.set_fields.items() if _has(method_map, text)}
     return Rewrite(
         method_map,
@@ -246,8 +246,4 @@ def _rewrite(target: TargetSettings, method_map: MethodMap, stubs: dict[str, str
 
 
 def _has(method_map: MethodMap, text: str) -> bool:
-    try:
-        Path(text, method_map.request_descriptor)
-    except ProtocolMapError:
-        return False
-    return True
+    return has_place(text, method_map.request_descriptor)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from shadowmesh.mirror.call_record import CallRecord
 from shadowmesh.mirror.digests import digest_of
 from shadowmesh.mirror.observation import Observation
+from shadowmesh.mirror.prompt import prompt_bucket
 from shadowmesh.mirror.seen import Seen
 from shadowmesh.mirror.server_address import host_and_port
 from shadowmesh.mirror.session import bucket_of
-from shadowmesh.mirror.shares import Shares, share_of, shares_of, split_call
+from shadowmesh.mirror.shares import Shares, Stray, exchange_pair_id, share_of, shares_of, split_call
 from shadowmesh.model import Leg, Metadata
 from shadowmesh.names import Decision, Role
 from shadowmesh.policy.experiment import Content, TargetSettings
@@ -48,15 +48,22 @@ class ExchangeLegs(NamedTuple):
     messages: tuple[Messages, ...] = ()
 
 
-def assemble(record: CallRecord, *, new_span_id: Callable[[], int], digest_key: bytes) -> list[ExchangeLegs]:
+def _unheard(_target: str, _count: int) -> None:
+    """Where nobody counts them."""
+
+
+def assemble(
+    record: CallRecord, *, new_span_id: Callable[[], int], digest_key: bytes, stray: Stray = _unheard
+) -> list[ExchangeLegs]:
     """
     Return every exchange's legs: one live, one per sampled target, whatever became of it.
 
     Args:
         digest_key: key of the digests, at most 64 bytes; equal ones show equal answers, or requests, and nothing else.
+        stray: hears of errors that belong to no exchange.
     """
-    slices = split_call(record, record.live)
-    own = shares_of(record)
+    slices = split_call(record, record.live, stray)
+    own = shares_of(record, stray)
     whole = Requests(record.method_map, record.requests)
     session = bucket_of(record, whole, several=len(slices) > 1)
     return [
@@ -90,7 +97,7 @@ def _exchange(
     """Return the legs of one exchange of these ``requests``; ``own`` is what each shadow saw of the call."""
     admissions = record.begin.admissions
     common: dict[str, Any] = {
-        "pair_id": _pair_id(record.pair_id, index),
+        "pair_id": f"{exchange_pair_id(record.pair_id, index):032x}",
         "exchange_index": index if several else None,
     }
     asked = read_request(requests, record.begin.metadata)
@@ -99,6 +106,7 @@ def _exchange(
         **common,
         role=_LIVE,
         session=session,
+        prompt_bucket=prompt_bucket(record.experiment.name, requests) if record.requests_complete else None,
         # The propagated span is the first exchange's; the others of the same call get spans of their own.
         span_id=record.live.span_id if index == 0 else new_span_id(),
         decision=_decision(shed=all(reason for _, _, reason in admissions)),
@@ -111,8 +119,9 @@ def _exchange(
     messages = [Messages(requests, one.said())] if captures else []
     shadows = []
     for admission in admissions:
-        seen, theirs = share_of(record, admission.target, part, own, first=index == 0)
-        sent = _rewritten(record, admission.target, theirs)
+        seen, theirs = share_of(record, admission.target, part, own, index=index)
+        alone = record.seen_alone(admission.target, index) is not None
+        sent = _rewritten(record, admission.target, theirs, seen)
         told = _told(record, admission.target, requests, sent)
         asked_there = _asked(record, admission.target, told, asked if told is requests else None)
         one = Seen(record, seen, theirs, asked_there, digest_key, target=admission.target, live_answer=answered)
@@ -120,7 +129,7 @@ def _exchange(
             one.leg(
                 **common,
                 role=_SHADOW,
-                span_id=new_span_id() if index else seen.span_id,
+                span_id=seen.span_id if index == 0 or alone else new_span_id(),
                 request_digest=digest_of(sent, digest_key) if sent else None,
                 **_shadow_facts(record, admission, seen, finished=theirs.ended),
             )
@@ -156,13 +165,14 @@ def _sent(record: CallRecord, seen: Observation, part: Slice, requests: Requests
     return Requests(requests.method_map, [record.requests[at] for at in part.requests if at < seen.sent])
 
 
-def _rewritten(record: CallRecord, target: str, part: Slice) -> list[bytes] | None:
+def _rewritten(record: CallRecord, target: str, part: Slice, seen: Observation) -> list[bytes] | None:
     """Return what a shadow was sent of its exchange where that is not what came; ``None`` where it is."""
     rewrite = record.rewrites.get(target)
     if rewrite is None:
         return None
     # Made again rather than kept, which would hold the bytes of every call twice.
-    return [rewrite(record.requests[at]) for at in part.requests if at < record.shadows[target].sent]
+    sent = len(record.requests) * seen.sent if target in record.translations else seen.sent
+    return [rewrite(record.requests[at]) for at in part.requests if at < sent]
 
 
 def _shadow_facts(record: CallRecord, admission: Admission, seen: Observation, *, finished: bool) -> dict[str, Any]:
@@ -177,6 +187,7 @@ def _shadow_facts(record: CallRecord, admission: Admission, seen: Observation, *
         "target": target.name,
         "target_kind": target.kind.value,
         "target_digest": target.digest,
+        "warm_up": target.name in record.warming,
         "probability": admission.probability,
         "decision": _decision(shed=bool(admission.drop_reason)),
         "drop_reason": dropped or None,
@@ -194,9 +205,3 @@ def _decision(*, shed: bool) -> str:
 
 def _target(record: CallRecord, name: str) -> TargetSettings:
     return {target.name: target for target in record.experiment.targets}[name]
-
-
-def _pair_id(pair_id: int, index: int) -> str:
-    if index == 0:
-        return f"{pair_id:032x}"
-    return blake2b(pair_id.to_bytes(16, "big") + index.to_bytes(8, "big"), digest_size=16).hexdigest()

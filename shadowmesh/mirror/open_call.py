@@ -13,7 +13,15 @@ from shadowmesh.mirror.occupancy import Mark
 from shadowmesh.mirror.shadow import Shadow
 from shadowmesh.mirror.targets import Experiment, Target
 from shadowmesh.names import CallEnd
+from shadowmesh.policy.breaker import succeeded
 from shadowmesh.policy.experiment import OnLiveCancel
+
+BESIDE_END_NS = 1_000_000
+"""
+For so long the shadows are not told of the end of a request stream: grpc shows a handler the requests of a client who
+has left as if he had ended them, and that he has left right after. Who was told the end would take what he has for all
+there is. Longer would catch more, and every upload of a shadow takes so much longer than live's.
+"""
 
 
 class Flight(NamedTuple):
@@ -27,7 +35,9 @@ class Flight(NamedTuple):
     def land(self, now_ns: int) -> float:
         """Count it out; return how many ran beside it, on average."""
         peer, seen = self.target.peer, self.shadow.observation
-        peer.guard.settle(self.admitted, seen, now_ns)
+        # Of several exchanges one that failed says more of the backend than those that did not.
+        failed = (one for one in self.shadow.further if succeeded(one.status, one.end) is False)
+        peer.guard.settle(self.admitted, next(failed, seen), now_ns)
         return peer.leave(now_ns, self.mark)
 
 
@@ -42,6 +52,8 @@ class OpenCall:
         self.pages = 0
         self.live_done = False
         self._half_closed = False
+        self._ended_ns: int | None = None
+        self._half_closing: asyncio.TimerHandle | None = None
         self._stops: list[asyncio.TimerHandle] = []
 
     @property
@@ -63,8 +75,18 @@ class OpenCall:
             for message in messages:
                 flight.shadow.send(message)
 
+    def requests_ended(self, at_ns: int, now_ns: int) -> None:
+        """The live handler has seen the end of a request stream, which the shadows are told if the call goes on."""
+        self._ended_ns = at_ns
+        left = at_ns + BESIDE_END_NS - now_ns
+        if left <= 0:
+            self.half_close()
+        else:
+            self._half_closing = asyncio.get_running_loop().call_later(left / 1e9, self.half_close)
+
     def half_close(self) -> None:
         """Send no request message any more."""
+        self._forget_half_close()
         self._half_closed = True
         for flight in tuple(self.running.values()):
             flight.shadow.half_close()
@@ -102,27 +124,29 @@ class OpenCall:
         names = list(self.running)
         for name, flight in self.running.items():
             flight.target.peer.leave(now_ns, flight.mark)
-            # The runner may still write to its own observation, from a thread: it is left alone from here on.
-            seen = flight.shadow.observation
-            self.record.shadows[name] = Observation(
-                span_id=seen.span_id,
-                # 0 while it waits for its request.
-                started_ns=seen.started_ns or now_ns,
-                ended_ns=now_ns,
-                end=CallEnd.CUT,
-                captured=False,
-                sent=seen.sent,
-            )
+            seen, further = flight.shadow.observation, flight.shadow.further
+            over = bool(further and seen.end)
+            self.record.shadows[name] = seen if over else _cut_off(seen, now_ns)
+            self.record.further[name] = [one if one.end else _cut_off(one, now_ns) for one in further]
         self.running.clear()
         return names
 
     def close(self) -> None:
         """Forget the timers."""
+        self._forget_half_close()
         for handle in self._stops:
             handle.cancel()
 
+    def _forget_half_close(self) -> None:
+        if self._half_closing is not None:
+            self._half_closing.cancel()
+            self._half_closing = None
+
     def _cut_short(self, now_ns: int) -> None:
         live = self.record.live
+        if self._ended_ns is not None and live.ended_ns - self._ended_ns >= BESIDE_END_NS:
+            self.half_close()
+        self._forget_half_close()
         for flight in tuple(self.running.values()):
             if flight.target.settings.on_live_cancel is OnLiveCancel.FOLLOW:
                 self._follow(flight.shadow, now_ns)
@@ -142,3 +166,16 @@ class OpenCall:
             shadow.stop(end)
         else:
             self._stops.append(asyncio.get_running_loop().call_later(left / 1e9, shadow.stop, end))
+
+
+def _cut_off(seen: Observation, now_ns: int) -> Observation:
+    """Return what was seen by now. The runner may still write to its own, from a thread: that is left alone."""
+    return Observation(
+        span_id=seen.span_id,
+        # 0 while it waits for its request.
+        started_ns=seen.started_ns or now_ns,
+        ended_ns=now_ns,
+        end=CallEnd.CUT,
+        captured=False,
+        sent=seen.sent,
+    )

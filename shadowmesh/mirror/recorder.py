@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from opentelemetry.sdk.resources import Resource
@@ -14,6 +15,7 @@ from shadowmesh.mirror.call_record import CallRecord
 from shadowmesh.mirror.captured import texts
 from shadowmesh.mirror.legs import ExchangeLegs, assemble
 from shadowmesh.model import Leg
+from shadowmesh.names import Role
 from shadowmesh.policy.experiment import Content
 from shadowmesh.protocols.content import TextOf
 from shadowmesh.rpc import span_method
@@ -75,7 +77,9 @@ class Recorder:
         """Submit every exchange of a call, or raise and submit none; return how many there were."""
         begin, charge = record.begin, self._charge
         receipt = Receipt(begin.call, begin.experiment, tuple(target for target, _, _ in begin.admissions))
-        exchanges = assemble(record, new_span_id=new_span_id, digest_key=self._digest_key)
+        exchanges = assemble(
+            record, new_span_id=new_span_id, digest_key=self._digest_key, stray=partial(self._stray, begin.experiment)
+        )
         made: list[tuple[tuple[ReadableSpan, ...], _Text]] = []
         for index, exchange in enumerate(exchanges):
             if charge is not None:
@@ -89,6 +93,10 @@ class Recorder:
         for pair, text in made:
             self._sink.submit(pair, receipt, events=text.events, content_bytes=text.size)
         return len(made)
+
+    def _stray(self, experiment: str, target: str, count: int) -> None:
+        place = f"{experiment}/{target or Role.LIVE}"
+        self._faults.report(place, "errors on a stream that name none of the requests that waited", count)
 
     def _text(self, record: CallRecord, exchange: ExchangeLegs) -> _Text:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import AbstractEventLoop
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -41,6 +41,11 @@ class Shadow(Protocol):
     @property
     def observation(self) -> Observation:
         """What is seen of it; the engine reads it when the shadow is over."""
+        ...
+
+    @property
+    def further(self) -> Sequence[Observation]:
+        """What is seen of the exchanges beside the first, where each of them is asked in a call of its own."""
         ...
 
     def send(self, message: bytes) -> None:

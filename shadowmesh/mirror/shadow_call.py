@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -30,6 +31,8 @@ def _cancel(call: Any) -> None:
 
 class ShadowCall:
     """Runs as a task from the moment the request is there."""
+
+    further: Sequence[Observation] = ()
 
     def __init__(self, dispatch: Dispatch) -> None:
         self.observation = Observation(span_id=dispatch.span_id)

@@ -7,7 +7,7 @@ message that does not pass: what ended before is a result, the rest says why.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from shadowmesh.mirror.gate import Gate, Passed
 from shadowmesh.mirror.observation import Observation, unsent
@@ -18,6 +18,8 @@ from shadowmesh.telemetry.faults import Faults
 
 class GatedShadow:
     """See :class:`~shadowmesh.mirror.shadow.Shadow`; until the real one starts, this one stands for it."""
+
+    further: Sequence[Observation] = ()
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ end of the process.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from queue import SimpleQueue
 from typing import Any
 
@@ -22,6 +22,8 @@ from shadowmesh.names import CallEnd
 
 class ShadowStream:
     """Runs from the beginning of the call. What it has not sent yet is bounded by the call's capture credit."""
+
+    further: Sequence[Observation] = ()
 
     def __init__(self, dispatch: Dispatch) -> None:
         self.observation = Observation(span_id=dispatch.span_id, started_ns=dispatch.clock())

@@ -17,6 +17,7 @@ from shadowmesh.mirror.translation import Mapped
 from shadowmesh.names import DropReason
 from shadowmesh.policy.experiment import ExperimentSettings, TargetSettings
 from shadowmesh.policy.headers import AllowList
+from shadowmesh.policy.warm_up import WarmUp
 from shadowmesh.protocols.protocol_map import MethodMap
 from shadowmesh.telemetry.faults import Faults
 
@@ -75,10 +76,12 @@ class Target:
         peer: Peer,
         refusal: Callable[[], str],
         mapped: Mapped,
+        warm_up: WarmUp,
     ) -> None:
         self.settings = settings
         self.headers = AllowList(settings.metadata, never=experiment.never)
         self.peer = peer
+        self.warm_up = warm_up
         self._refusal = refusal
         self._mapped = mapped
         self._experiment = experiment
@@ -116,6 +119,11 @@ class Experiment:
         self.settings = settings
         self.targets = {target.settings.name: target for target in targets}
         self.occupancy = occupancy
+
+    def is_warming(self, target: str, at_ns: int, *, sent: bool) -> bool:
+        """Return whether a call that began at a moment is of a target's warm-up; see :class:`WarmUp`."""
+        found = self.targets.get(target)
+        return found is not None and found.warm_up.lasts(at_ns, sent=sent)
 
 
 class Experiments:
@@ -206,12 +214,15 @@ class Experiments:
 
     def _target(self, experiment: ExperimentSettings, settings: TargetSettings, before: Experiment | None) -> Target:
         known = before.targets.get(settings.name) if before is not None else None
+        same = before is not None and before.settings.digest == experiment.digest
+        # Evidence of another configuration begins anew.
+        warm_up = known.warm_up if known is not None and same else WarmUp(settings.warm_up)
         refusal = partial(self._accounts.refusal, experiment.name, settings.name)
         if known is not None and known.peer.matches(settings):
-            return Target(experiment, settings, known.peer, refusal, self._mapped)
+            return Target(experiment, settings, known.peer, refusal, self._mapped, warm_up)
         guard = Guard(settings.breaker, clock=self._clock, tell=partial(self._tell, experiment.name, settings.name))
         peer = Peer(settings, guard, Channels(settings, clock=self._clock, faults=self._faults))
-        return Target(experiment, settings, peer, refusal, self._mapped)
+        return Target(experiment, settings, peer, refusal, self._mapped, warm_up)
 
     def _account_changed(self, experiment: str, target: str, closed: str) -> None:
         if not self._shut:

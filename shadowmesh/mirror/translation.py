@@ -61,7 +61,7 @@ def translation_of(
     if live_map is None or not live_map.generates:
         return Unfit("protocol", "the live method is not known to generate")
     live = tuple(live_map.generates.values())
-    found = _goal(settings, live[0], mapped)
+    found = _goal(settings, live, mapped)
     if isinstance(found, Unfit):
         return found
     method, method_map, generate = found
@@ -82,7 +82,9 @@ def terms_of(experiment: ExperimentSettings, settings: TranslateSettings) -> Ter
     )
 
 
-def _goal(settings: TranslateSettings, live: Generate, mapped: Mapped) -> tuple[str, MethodMap, Generate] | Unfit:
+def _goal(
+    settings: TranslateSettings, live: tuple[Generate, ...], mapped: Mapped
+) -> tuple[str, MethodMap, Generate] | Unfit:
     """Return the method that is called, and how it is asked."""
     maps = {method: found for method, found in mapped(settings.protocol).items() if found.generates}
     if not maps:
@@ -101,7 +103,9 @@ def _goal(settings: TranslateSettings, live: Generate, mapped: Mapped) -> tuple[
         wanted = f"one of {', '.join(presets)}" if presets else f"{settings.protocol} has none"
         return Unfit("preset", wanted)
     chosen = [way for way in ways if settings.method is not None or way[2].settings.chosen] or ways
-    streams = Arity(live.settings.arity).response_streaming
+    asked = frozenset(form for one in live for form in one.forms)
+    chosen = [way for way in chosen if way[2].forms & asked] or chosen
+    streams = Arity(live[0].settings.arity).response_streaming
     alike = [way for way in chosen if Arity(way[2].settings.arity).response_streaming is streams]
     return (alike or chosen)[0]
 

@@ -10,7 +10,7 @@ Which calls are mirrored, to whom, and how much (pure: clock and randomness are 
   without a lock.
 - ``breaker``: whether a target is worth calling at all.
 - ``budget``: what a target may cost, by the ``meter`` of its money and its tokens; ``timebox``: when it begins and
-  ends.
+  ends; ``warm_up``: which of its first pairs are no evidence.
 - ``presets``: defaults for a whole experiment; ``self_check``: whether it measures what it means to.
 - ``headers``: what metadata may travel to a shadow; ``credentials``: what a target is called with instead; ``marker``:
   when a call is a shadow itself.

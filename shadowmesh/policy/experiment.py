@@ -24,6 +24,7 @@ from shadowmesh.policy.sampling import SamplingSettings
 from shadowmesh.policy.timebox import TimeBoxSettings
 from shadowmesh.policy.transform import TransformSettings
 from shadowmesh.policy.translation import TokenizerName, TranslateSettings
+from shadowmesh.policy.warm_up import WarmUpSettings
 from shadowmesh.settings import ByteSize, Name, Seconds, Settings, TargetAddress
 
 
@@ -77,6 +78,8 @@ class TargetSettings(Settings):
             half-closed; if the live one was not, the leg is not ``complete``.
         breaker: when the target is left alone because it fails, and how it is tried again.
         budget: what it may cost; without one, whatever it costs.
+        warm_up: which of its first pairs are no evidence. None by default: of the 10 000 that a verdict asks for, the
+            first minute is a small part, and what a cold start does, callers will notice after the rollout as well.
     """
 
     name: Name
@@ -99,6 +102,7 @@ class TargetSettings(Settings):
     on_live_cancel: OnLiveCancel = OnLiveCancel.FOLLOW
     breaker: BreakerSettings = BreakerSettings()
     budget: BudgetSettings | None = None
+    warm_up: WarmUpSettings | None = None
 
     @field_validator("metadata")
     @classmethod

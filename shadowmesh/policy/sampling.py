@@ -39,13 +39,14 @@ _NO_TRACE = "0" * 32
 
 class Purpose(Enum):
     """
-    What a position is for. Who is mirrored must not tell who gets the canary, and what says which calls are of one
-    session must tell neither, so each has a salt of its own.
+    What a hash is for. Who is mirrored must not tell who gets the canary, and what says which calls are of one session,
+    or ask the same, must tell neither, so each has a salt of its own.
     """
 
     MIRROR = b"shadowmesh:mirr"
     CANARY = b"shadowmesh:cana"
     SESSION = b"shadowmesh:sess"
+    PROMPT = b"shadowmesh:prom"
 
 
 class SamplingKey(Settings):

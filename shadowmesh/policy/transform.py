@@ -55,7 +55,8 @@ class TransformSettings(Settings):
         tools: ``drop`` leaves the tools out of the request.
         set_fields: values by path into the request message, for whatever else there is: ``sampling.top_k: 1``. A
             message around the field is made if it is missing, unless another one stands in its place (``oneof``).
-        remove_fields: paths of fields that are left out; ``[*]`` for a repeated one.
+            A value in JSON has a place of its own: ``json(json_body, chat_template_kwargs.thinking, bool)``.
+        remove_fields: paths of fields that are left out; ``[*]`` for a repeated one. In JSON as in ``set_fields``.
     """
 
     model: Annotated[str, Field(min_length=1, max_length=256)] | None = None

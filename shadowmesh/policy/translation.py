@@ -48,8 +48,8 @@ class TranslateSettings(Settings):
 
     Args:
         protocol: what the target speaks.
-        method: which of its methods is called; by default the first one whose answer is a stream where that of the live
-            method is.
+        method: which of its methods is called; by default the first one that takes what the live method is asked with
+            (text, token ids, a conversation), and whose answer is a stream where that one's is.
         preset: by which convention, where the protocol has several.
         tokenizer: what the target's tokenizer is called; token ids go over where the experiment's ``tokenizer`` has the
             same name.

@@ -46,6 +46,7 @@ _NEVER_NEGATIVE = frozenset(
         names.MIRROR_QUEUE_TIME,
         names.CALL_DEADLINE,
         names.SESSION_BUCKET,
+        names.PROMPT_BUCKET,
         names.COST_AMOUNT,
         *ALIASES.keys() - {Foreign.RPC_GRPC_STATUS_CODE},
     }

@@ -100,7 +100,7 @@ class GrpcServer:
             else:
                 port = server.add_secure_port(self._listen, self._tls.credentials)
         except (OSError, RuntimeError) as error:
-            raise StartError(f"cannot listen on {self._listen}: is the port taken?") from error
+            raise StartError(f"processor.listen: cannot listen on {self._listen}: is the port taken?") from error
         await server.start()
         self._server = server
         return port

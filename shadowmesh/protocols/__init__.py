@@ -7,8 +7,9 @@ What the bytes of a call mean (pure: takes bytes and message classes, loads noth
 - ``map_settings``: the shape of a protocol map's data file; ``protocol_map``: a map bound to message classes.
 - ``parts``: prompt, ``conversation`` and tools of a request, in fields or in JSON (``json_parts``, by ``json_paths``);
   ``tool_calls`` are those of either side.
-- ``rewrite`` changes a request, at paths that are ``settable``: by ``edits`` of single fields, ``conversation_edits``,
-  ``tensor_edits``, over ``wire``, which touches no other byte, and ``json_edits``, which touch no other character.
+- ``rewrite`` changes a request, at paths that are ``settable``: by ``edits`` of single fields and of ``json_fields``,
+  ``conversation_edits``, ``tensor_edits``, over ``wire``, which touches no other byte, and ``json_edits``, which touch
+  no other character.
 - ``call_metadata``: values that stand in a call's metadata, ``md:key``.
 - ``identity``: the id by which a server knows a request, in whose place a shadow gets its own; ``aborts`` are methods
   by which a client ends requests of these ids.
@@ -19,7 +20,7 @@ What the bytes of a call mean (pure: takes bytes and message classes, loads noth
 - ``content``: the same → what was said, as the GenAI conventions write it.
 - ``exchanges``: one long call → the exchanges inside it.
 - ``translation``: a request of one protocol → the same question in another, or why not. ``generate_map`` is what a map
-  says of it (``generate``), over ``places`` (``tensor_places`` for tensors) and ``turns`` of a conversation;
+  says of it (``generate``), over ``places`` (``tensor_places`` and ``json_places``) and ``turns`` of a conversation;
   ``generate_read`` and ``generate_write`` go by way of a ``generation``, which is in no protocol's words, and
   ``unread`` finds what nobody has read. ``likeness`` compares answers of two protocols.
 

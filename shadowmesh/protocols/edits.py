@@ -1,16 +1,18 @@
-"""Single changes of a request by the path of a field: a value that is set, a field that is removed."""
+"""Single changes of a request by place: a value that is set, and one that is removed, of a field or in its JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
 from shadowmesh.errors import ProtocolMapError
 from shadowmesh.protocols import wire
+from shadowmesh.protocols.json_fields import JsonValue, is_json
 from shadowmesh.protocols.paths import Path
+from shadowmesh.protocols.settable import not_grouped, single
 
 Edit = Callable[[bytes, Any], bytes]
 """One change: the bytes as they are by now, and the request as it came, parsed."""
@@ -51,6 +53,42 @@ def setting(path: Path, value: Any) -> Edit:
         return wire.replace(data, numbers, encoded, make=make)
 
     return edit
+
+
+def setting_at(text: str, descriptor: Descriptor, value: Any) -> Edit:
+    """
+    Return what sets the value at a place: the path of a field, or ``json(…)``.
+
+    Raises:
+        ProtocolMapError: there is no such place, or it cannot have this value.
+    """
+    if not is_json(text):
+        return setting(single(text, descriptor), value)
+    place = JsonValue(text, descriptor)
+    place.check(value)
+    return lambda data, _message: place.with_value(data, value)
+
+
+def removal_at(text: str, descriptor: Descriptor) -> Edit:
+    """
+    Return what leaves out what stands at a place: the path of a field, or ``json(…)``.
+
+    Raises:
+        ProtocolMapError: there is no such place, or it cannot be left out.
+    """
+    if not is_json(text):
+        return removal(not_grouped(Path(text, descriptor)).numbers)
+    place = JsonValue(text, descriptor)
+    return lambda data, _message: place.without(data)
+
+
+def has_place(text: str, descriptor: Descriptor) -> bool:
+    """Return whether a message has the field that a place is, or is in."""
+    try:
+        JsonValue(text, descriptor) if is_json(text) else Path(text, descriptor)
+    except ProtocolMapError:
+        return False
+    return True
 
 
 def _encoded(path: Path, value: Any) -> bytes:

@@ -15,6 +15,7 @@ from pydantic import Field, field_validator
 
 from shadowmesh.errors import ProtocolMapError
 from shadowmesh.protocols.generation import LISTS, PARAMETERS, UnfitError
+from shadowmesh.protocols.json_places import Document, DocumentKeys, JsonTurns, KeyPlace
 from shadowmesh.protocols.paths import Path, descriptor_of
 from shadowmesh.protocols.places import FieldPlace, Place
 from shadowmesh.protocols.sources import Find, Source
@@ -44,9 +45,11 @@ class GenerateSettings(Settings):
 
     Args:
         arity: the shape of the method, as grpc calls it.
+        in_json: the field whose JSON has all of it: then every place here is a key of that, ``a.b`` one inside of
+            another, and only a number in ``ignored`` is a field beside it.
         chosen: whether it is found by its shape; else only where the configuration names it.
         prompt: where the text is that is continued; by default that of ``parts``.
-        ids: where its token ids are instead.
+        ids: where its token ids are instead; in JSON that may be the same key.
         turns: where a conversation is instead.
         model: where the model is; by default that of ``request``.
         needs_model: whether a request has to name a model.
@@ -67,6 +70,7 @@ class GenerateSettings(Settings):
     """
 
     arity: Literal["unary_unary", "unary_stream", "stream_stream"]
+    in_json: str | None = None
     chosen: bool = True
     prompt: str | None = None
     ids: str | None = None
@@ -125,26 +129,33 @@ class Generate:
         self.message = request
         self._request = descriptor_of(request)
         self._tensors = tensors
-        self.text = self._place(settings.prompt or paths.get("prompt"))
-        self.ids = self._place(settings.ids)
-        self.turns = None if settings.turns is None else Turns(settings.turns, self._request, roles)
+        self._document = None if settings.in_json is None else Document(settings.in_json, self._request)
+        self.text = self._place(settings.prompt or paths.get("prompt"), form="text")
+        self.ids = self._place(settings.ids, form="ids")
+        self.turns = None if settings.turns is None else self._turns(settings.turns, roles)
         self.model = self._place(settings.model or paths.get("model"))
         self.stream = self._place(settings.stream)
         texts = {name: text for name, text in paths.items() if name in PARAMETERS} | settings.parameters
         self.parameters = {name: place for name, text in texts.items() if (place := self._place(text)) is not None}
         for name, place in self.parameters.items():
-            if isinstance(place, JsonPlace):
+            if isinstance(place, JsonPlace | KeyPlace):
                 place.holds_list = PARAMETERS[name].kind in LISTS
         self.fixed = tuple((self._compiled(text), value) for text, value in settings.fixed.items())
         self.greedy = None if settings.greedy is None else self._compiled(settings.greedy.field)
         self.needs: Source | None = None if settings.needs is None else source(settings.needs)
-        self.neutral = tuple(self._neutral(text, values) for text, values in settings.neutral.items())
+        neutral = settings.neutral if self._document is None else {}
+        self.neutral = tuple(self._neutral(text, values) for text, values in neutral.items())
         if not (self.text or self.ids or self.turns):
             raise ProtocolMapError("generate does not say where the prompt is")
         places = tuple(self._places())
         self.known = Known(self._numbers(places), self._request)
         self.known_keys = self._known_keys()
-        self.names = None if tensors is None else TensorNames(_of_tensors(places), tensors, self._request)
+        self.names: TensorNames | DocumentKeys | None = None
+        """Finds what nobody would read in tensors, or in JSON."""
+        if tensors is not None:
+            self.names = TensorNames(_of_tensors(places), tensors, self._request)
+        elif self._document is not None:
+            self.names = DocumentKeys(self._document, self._keys(places), settings.neutral)
 
     @property
     def forms(self) -> frozenset[str]:
@@ -167,10 +178,12 @@ class Generate:
             raise UnfitError("of another kind")
         return said != [rule.sampled]
 
-    def _place(self, text: str | None) -> Place | None:
-        return None if text is None else self._compiled(text)
+    def _place(self, text: str | None, *, form: str = "") -> Place | None:
+        return None if text is None else self._compiled(text, form)
 
-    def _compiled(self, text: str) -> Place:
+    def _compiled(self, text: str, form: str = "") -> Place:
+        if self._document is not None:
+            return KeyPlace(text, self._document, form=form)
         if not is_tensor_place(text):
             return FieldPlace(text, self._request)
         if self._tensors is None:
@@ -178,9 +191,24 @@ class Generate:
         kind = TensorPlace if text.startswith("tensor") else JsonPlace
         return kind(text, self._request, self._tensors, self.settings.shape)
 
+    def _turns(self, paths: TurnPaths, roles: Mapping[str, str]) -> Turns | JsonTurns:
+        if self._document is not None:
+            return JsonTurns(paths, self._document, roles)
+        return Turns(paths, self._request, roles)
+
+    def _keys(self, places: Iterable[Place]) -> Iterator[str]:
+        """Yield the keys of JSON that are read, or change nothing."""
+        yield from self.settings.ignored
+        for place in places:
+            yield from place.keys if isinstance(place, KeyPlace) else ()
+        if isinstance(self.turns, JsonTurns):
+            yield self.turns.key
+
     def _known_keys(self) -> dict[str, set[str]]:
         """Return the entries of maps that change nothing, by the map's name."""
         found: dict[str, set[str]] = {}
+        if self._document is not None:
+            return found
         for text in self.settings.ignored:
             name, selected, key = text.partition('["')
             if selected:
@@ -203,7 +231,11 @@ class Generate:
         yield from (place.known for place in places)
         if self.turns is not None:
             yield from self.turns.known
-        yield from (field_numbers(text.partition("[")[0], self._request) for text in self.settings.ignored)
+        fields = [one for one in self.settings.ignored if self._document is None or one.isdecimal()]
+        yield from (field_numbers(text.partition("[")[0], self._request) for text in fields)
+        if self._document is not None:
+            yield self._document.known
+            return
         yield from (Path(text, self._request).numbers for text in self.settings.neutral)
         if self._tensors is not None:
             yield Path(self._tensors.raw, self._request).numbers

@@ -64,11 +64,11 @@ def _asked(generate: Generate, message: Message) -> Generation | Refusal:
         asks = _prompt(generate, message)
         name = "the model"
         model = "" if generate.model is None else str(_only(generate.model.read(message)) or "")
-        name = "stream"
         for name, place in generate.parameters.items():
             value = _parameter(generate, name, place, message)
             if value is not None:
                 parameters[name] = value
+        name = "stream"
         stream = _streams(generate, message)
         name = "" if generate.greedy is None else generate.greedy.text
         greedy = generate.is_greedy(message)
@@ -150,7 +150,8 @@ def _scalar(kind: ParameterKind, value: Any) -> Any:
 def _streams(generate: Generate, message: Message) -> bool:
     if generate.stream is None:
         return generate.settings.arity != "unary_unary"
-    return bool(_only(generate.stream.read(message)))
+    value = _only(generate.stream.read(message))
+    return value is not None and bool(_scalar("bool", value))
 
 
 def _only(values: Sequence[Any]) -> Any:

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 from shadowmesh.protocols.generate_map import Generate
 from shadowmesh.protocols.generation import ALL, LISTS, PARAMETERS, Generation, Refusal, UnfitError, Value
-from shadowmesh.protocols.places import Draft, Place
-from shadowmesh.protocols.tensor_places import write_json
+from shadowmesh.protocols.places import Draft, Place, write_json
 
 
 def write_generation(

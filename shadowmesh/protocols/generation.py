@@ -60,6 +60,11 @@ SAMPLING = ("top_p", "top_k", "min_p", "seed")
 """Those that change nothing at a temperature of 0, at which the likeliest token is taken."""
 
 
+SYSTEM = "system"
+SPEAKERS = frozenset({SYSTEM, "user", "assistant"})
+"""Whose turns are text and nothing more; a tool's answers to a call that only one protocol may be able to write."""
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
     """One message of a conversation: ``role`` as the GenAI conventions call it, and its parts of text."""

@@ -16,6 +16,8 @@ from shadowmesh.errors import DecodeError, ProtocolMapError
 from shadowmesh.model import Metadata
 from shadowmesh.protocols import wire
 from shadowmesh.protocols.call_metadata import key_of
+from shadowmesh.protocols.json_fields import JsonValue, is_json
+from shadowmesh.protocols.json_paths import plain
 from shadowmesh.protocols.settable import single
 from shadowmesh.settings import Settings
 
@@ -25,7 +27,7 @@ class IdentitySettings(Settings):
     Where a request has its id; in a map the path alone may stand for all of it.
 
     Args:
-        id: the path of a text, or ``md:key``.
+        id: the path of a text, ``json(…)``, or ``md:key``.
         always: whether a shadow gets an id where the live request has none: for a server that does not make one itself.
     """
 
@@ -51,7 +53,8 @@ class Identity:
         self.text = settings.id
         self.always = settings.always
         self.key = key_of(settings.id)
-        self._numbers = () if self.key is not None else _numbers(settings.id, request)
+        self._json = _in_json(settings.id, request) if is_json(settings.id) else None
+        self._numbers = _numbers(settings.id, request) if self.key is None and self._json is None else ()
         if self.key is not None and self.key.endswith("-bin"):
             raise ProtocolMapError(f"{settings.id!r} is bytes, and an id is text")
 
@@ -60,6 +63,8 @@ class Identity:
         if self.key is not None:
             return next((str(value) for name, value in metadata if name == self.key), "")
         try:
+            if self._json is not None:
+                return plain(self._json.find(data)) or ""
             return _text(wire.last(data, self._numbers))
         except DecodeError:
             return ""
@@ -74,7 +79,12 @@ class Identity:
         Raises:
             DecodeError: the bytes are no message.
         """
-        if self.key is not None or not (always or self.always or wire.last(data, self._numbers)):
+        if self.key is not None:
+            return data
+        always = always or self.always
+        if self._json is not None:
+            return _replaced_in_json(data, self._json, own, always=always)
+        if not (always or wire.last(data, self._numbers)):
             return data
         return wire.replace(data, self._numbers, wire.field(self._numbers[-1], own.encode()), make=True)
 
@@ -83,6 +93,21 @@ class Identity:
         if self.key is None or not (self.always or any(name == self.key for name, _ in metadata)):
             return ()
         return ((self.key, own),)
+
+
+def _in_json(text: str, request: Descriptor) -> JsonValue:
+    place = JsonValue(text, request)
+    if place.kind != "text":
+        raise ProtocolMapError(f"{text!r} is {place.kind}, and an id is text")
+    return place
+
+
+def _replaced_in_json(data: bytes, place: JsonValue, own: str, *, always: bool) -> bytes:
+    found = place.find(data)
+    if isinstance(found, list):
+        # An id for each of several prompts: without them the server makes its own.
+        return place.without(data)
+    return place.with_value(data, own) if always or (found and isinstance(found, str)) else data
 
 
 def _numbers(text: str, request: Descriptor) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from shadowmesh.errors import DecodeError
 
@@ -54,28 +54,58 @@ def value_of(text: str, key: str) -> str | None:
 def removed(text: str, keys: Sequence[str]) -> str:
     """Return the object without the members of these keys."""
     found = members(text)
-    kept = [one for one in found if one.key not in keys]
+    kept = [place for place, one in enumerate(found) if one.key not in keys]
     if len(kept) == len(found):
         return text
-    inner = ",".join(text[one.start : one.end] for one in kept)
-    return text[: text.index("{") + 1] + inner + text[text.rindex("}") :]
+    parts = [text[: found[0].start]]
+    for place in kept:
+        # What parts it from the next one stands behind it; behind the last one, what stands behind the last of all.
+        behind = found[place + 1].start if place != kept[-1] else found[place].end
+        parts.append(text[found[place].start : behind])
+    return "".join([*parts, text[found[-1].end :]])
 
 
 def changed(text: str, key: str, how: Callable[[str], str]) -> str:
     """Return the object with the value of every member of this key changed."""
-    for one in reversed(members(text)):
-        if one.key == key:
-            text = text[: one.value] + how(text[one.value : one.end]) + text[one.end :]
-    return text
+    return _replaced(text, [one for one in members(text) if one.key == key], how)
+
+
+def _replaced(text: str, found: Sequence[Member], how: Callable[[str], str]) -> str:
+    if not found:
+        return text
+    # In one pass: a key may stand there as often as there is room.
+    parts, at = [], 0
+    for one in found:
+        parts += [text[at : one.value], how(text[one.value : one.end])]
+        at = one.end
+    return "".join([*parts, text[at:]])
 
 
 def with_member(text: str, key: str, value: str) -> str:
     """Return the object with this text under a key, which is put at its end where it is missing."""
     found = members(text)
-    if any(one.key == key for one in found):
-        return changed(text, key, lambda _: value)
+    same = [one for one in found if one.key == key]
+    if same:
+        return _replaced(text, same, lambda _: value)
     end = text.rindex("}")
     return f"{text[:end]}{',' if found else ''}{as_json(key)}:{value}{text[end:]}"
+
+
+def with_value(text: str, keys: Sequence[str], value: str) -> str:
+    """Return the object with this text under the last of keys inside of each other; objects around it are made."""
+    key, *inner = keys
+    if not inner:
+        return with_member(text, key, value)
+    inside = value_of(text, key)
+    return with_member(text, key, with_value("{}" if inside in (None, "null") else inside, inner, value))
+
+
+def without_value(text: str, keys: Sequence[str]) -> str:
+    """Return the object without what stands under the last of keys inside of each other."""
+    key, *inner = keys
+    if not inner:
+        return removed(text, [key])
+    return changed(text, key, lambda inside: inside if inside == "null" else without_value(inside, inner))
 
 
 def listed(found: Sequence[str]) -> str:
@@ -90,21 +120,26 @@ def _between(text: str, begin: str, end: str) -> list[Member]:
     found: list[Member] = []
     at = _after_space(text, at + 1)
     if text[at : at + 1] == end:
-        return found
+        return _alone(text, at + 1, found)
     while True:
         member = _member(text, at) if begin == "{" else Member("", at, at, _end(text, at))
         found.append(member)
         at = _after_space(text, member.end)
         if text[at : at + 1] == end:
-            return found
+            return _alone(text, at + 1, found)
         if text[at : at + 1] != ",":
             raise DecodeError("no JSON")
         at = _after_space(text, at + 1)
 
 
+def _alone(text: str, at: int, found: list[Member]) -> list[Member]:
+    if _after_space(text, at) != len(text):
+        raise DecodeError("no JSON")
+    return found
+
+
 def _member(text: str, start: int) -> Member:
-    at = _end(text, start)
-    key = json.loads(text[start:at])
+    key, at = _decoded(text, start)
     at = _after_space(text, at)
     if not isinstance(key, str) or text[at : at + 1] != ":":
         raise DecodeError("no JSON")
@@ -113,8 +148,12 @@ def _member(text: str, start: int) -> Member:
 
 
 def _end(text: str, at: int) -> int:
+    return _decoded(text, at)[1]
+
+
+def _decoded(text: str, at: int) -> tuple[Any, int]:
     try:
-        return _decode(text, at)[1]
+        return _decode(text, at)
     except (ValueError, RecursionError) as error:
         raise DecodeError("no JSON") from error
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from shadowmesh.errors import DecodeError
 from shadowmesh.protocols import json_edits as edits
-from shadowmesh.protocols import wire
 from shadowmesh.protocols.conversation import ConversationPaths, JsonConversation, json_key
 from shadowmesh.protocols.edits import Edit
+from shadowmesh.protocols.json_fields import change_json
 from shadowmesh.protocols.json_paths import JsonPath, parsed, plain
 from shadowmesh.protocols.paths import Path
 from shadowmesh.protocols.sources import Expression, Source
@@ -112,12 +111,7 @@ class JsonParts:
         )
 
     def _edit(self, how: Callable[[str], str]) -> Edit:
-        numbers = self.document.numbers
-
-        def edit(data: bytes, _message: Any) -> bytes:
-            return wire.change(data, numbers, lambda found: [_changed(one, how) for one in found])
-
-        return edit
+        return lambda data, _message: change_json(data, self.document, how)
 
     def _source(self, path: str, read: Callable[[Any], Any]) -> Source:
         inner, find = JsonPath(path), self.document.find
@@ -127,15 +121,6 @@ class JsonParts:
             return [said for said in map(read, found) if said is not None]
 
         return Expression(f"{self.document.text}: {path}", "message" if read is not plain else "text", values)
-
-
-def _changed(data: bytes, how: Callable[[str], str]) -> bytes:
-    try:
-        return how(data.decode()).encode()
-    except UnicodeError as error:
-        raise DecodeError("JSON that is not UTF-8") from error
-    except RecursionError as error:
-        raise DecodeError("JSON that is nested too deep") from error
 
 
 def _before(value: str, text: str) -> str:

@@ -47,9 +47,14 @@ class JsonPath:
     @property
     def key(self) -> str | None:
         """The key it is, where it is one and nothing more: only there a value can be put."""
-        steps = [step for way in self._ways for step in way]
-        alone = len(steps) == 1 and not steps[0].each and steps[0].at is None
-        return steps[0].key if alone else None
+        return self.keys[0] if len(self.keys) == 1 else None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys on the way, where it is one way through objects alone; else none."""
+        steps = self._ways[0]
+        alone = len(self._ways) == 1 and not any(step.each or step.at is not None for step in steps)
+        return tuple(step.key for step in steps) if alone else ()
 
     def find(self, value: Any) -> list[Any]:
         """Return every value found."""

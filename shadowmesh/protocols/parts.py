@@ -15,11 +15,11 @@ from pydantic import model_validator
 
 from shadowmesh.errors import ProtocolMapError
 from shadowmesh.protocols.conversation import Conversation, ConversationPaths, JsonConversation
+from shadowmesh.protocols.json_fields import json_field
 from shadowmesh.protocols.json_parts import JsonParts
 from shadowmesh.protocols.paths import Path, descriptor_of
 from shadowmesh.protocols.settable import element, listed, not_grouped, single, texts
 from shadowmesh.protocols.sources import Source
-from shadowmesh.protocols.tool_calls import json_field
 from shadowmesh.settings import Settings
 
 

@@ -2,11 +2,13 @@
 Where a request keeps one value, or a list of them: read from there, and written there.
 
 A place is a plain path, ``sampling.top_p`` or ``stop[*]``; where a message of a list has the value, one is made for
-each of them: ``conditions[*].stop_text``. ``tensor_places`` has those of protocols of tensors.
+each of them: ``conditions[*].stop_text``. ``tensor_places`` has those of protocols of tensors, ``json_places``
+those of JSON in a field.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -21,7 +23,7 @@ from shadowmesh.protocols.paths import Path, is_repeated
 
 @dataclass(slots=True)
 class Draft:
-    """A request that is being written: the message, and the JSON that goes into a tensor of it at the end."""
+    """A request that is being written: the message, and the JSON that goes into a tensor or a field at the end."""
 
     message: Any
     json: dict[str, tuple[Place, dict[str, Any]]] = field(default_factory=dict)
@@ -77,6 +79,12 @@ class FieldPlace:
     def write(self, draft: Draft, values: Sequence[Any]) -> None:
         """See :class:`Place`; enum values by name."""
         put(draft.message, self._path.fields, values)
+
+
+def write_json(draft: Draft) -> None:
+    """Write the JSON that places have put something into."""
+    for place, said in draft.json.values():
+        place.write(draft, [json.dumps(said, ensure_ascii=False, separators=(",", ":"))])
 
 
 def put(message: Any, fields: Sequence[FieldDescriptor], values: Sequence[Any]) -> None:

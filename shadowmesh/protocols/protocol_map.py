@@ -18,9 +18,11 @@ from google.protobuf.message import Message
 from shadowmesh.errors import ProtocolMapError
 from shadowmesh.protocols.aborts import Abort, bind_abort
 from shadowmesh.protocols.call_metadata import in_call, keys_of
+from shadowmesh.protocols.edits import has_place
 from shadowmesh.protocols.fields import answer_fields, request_fields
 from shadowmesh.protocols.generate_map import Generate
 from shadowmesh.protocols.identity import Identity
+from shadowmesh.protocols.json_fields import is_json
 from shadowmesh.protocols.json_source import json_source
 from shadowmesh.protocols.map_settings import (
     CostPaths,
@@ -129,13 +131,9 @@ class MethodMap:
         return name in COUNTED and self.pieces.counts.get(name, "last") != "last"
 
     @property
-    def settable(self) -> dict[str, Path]:
-        """The fields of a request that can be changed."""
-        return {
-            name: found
-            for name, found in self.request.items()
-            if isinstance(found, Path) and found.plain and not found.repeats
-        }
+    def settable(self) -> dict[str, str]:
+        """The places of a request's fields that can be changed."""
+        return {name: found.text for name, found in self.request.items() if _is_settable(found, self)}
 
     def identified(self, data: bytes, own: str, *, always: bool = False) -> bytes:
         """
@@ -210,6 +208,12 @@ class _Compiler:
         return {name: self.one(name, text, in_calls=in_calls) for name, text in texts.items()}
 
 
+def _is_settable(found: Source, method_map: MethodMap) -> bool:
+    if isinstance(found, Path):
+        return found.plain and not found.repeats
+    return is_json(found.text) and has_place(found.text, method_map.request_descriptor)
+
+
 def _plain(settings: MethodSettings) -> dict[str, str]:
     """Return the paths of a request that can be written as well."""
     texts: dict[str, str] = settings.request.model_dump(exclude_none=True)
@@ -243,7 +247,8 @@ def bind(
         except KeyError as error:
             raise ProtocolMapError(f"{protocol.protocol}: {method}: no message {error}") from error
         if classes is None:
-            raise ProtocolMapError(f"{protocol.protocol}: no descriptors for {method}")
+            ways = "descriptors, module or reflection gives them"
+            raise ProtocolMapError(f"{protocol.protocol}: no descriptors for {method}: {ways}")
         try:
             maps[method] = MethodMap(protocol, settings, *classes)
         except ProtocolMapError as error:

@@ -13,10 +13,8 @@ from google.protobuf.message import Message
 
 from shadowmesh.errors import DecodeError
 from shadowmesh.protocols.conversation_edits import system_prompt, tool_rule
-from shadowmesh.protocols.edits import Edit, removal, setting
-from shadowmesh.protocols.paths import Path
+from shadowmesh.protocols.edits import Edit, removal_at, setting_at
 from shadowmesh.protocols.protocol_map import MethodMap
-from shadowmesh.protocols.settable import not_grouped, single
 
 
 class Rewrite:
@@ -40,8 +38,8 @@ class Rewrite:
         Compile the changes.
 
         Args:
-            values: new values by path.
-            removed: paths of fields that are left out.
+            values: new values by place: the path of a field, or ``json(…)``.
+            removed: places that are left out.
             system: the system prompt, before the one there is or (``replaces``) in its place.
             stubs: answers by name of tool: the other tools are left out, and so are all if there are none. ``None``
                 leaves tools alone.
@@ -57,10 +55,9 @@ class Rewrite:
         if system is not None:
             self._edits.append(system_prompt(method_map.parts, system, replaces=replaces))
         for text in removed:
-            numbers = not_grouped(Path(text, method_map.request_descriptor)).numbers
-            self._edits.append(removal(numbers))
+            self._edits.append(removal_at(text, method_map.request_descriptor))
         for text, value in (values or {}).items():
-            self._edits.append(setting(single(text, method_map.request_descriptor), value))
+            self._edits.append(setting_at(text, method_map.request_descriptor, value))
 
     def __call__(self, data: bytes) -> bytes:
         """

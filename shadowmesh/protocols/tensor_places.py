@@ -96,7 +96,7 @@ class JsonPlace:
         return () if value is None else value if isinstance(value, list) else [value]
 
     def write(self, draft: Draft, values: Sequence[Any]) -> None:
-        """See :class:`~shadowmesh.protocols.places.Place`; the tensor itself is written by :func:`write_json`."""
+        """See :class:`~shadowmesh.protocols.places.Place`; the tensor itself is written by ``write_json``."""
         said = draft.json.setdefault(self.tensor.name, (self.tensor, {}))[1]
         said[self.key] = list(values) if self.holds_list else values[0]
 
@@ -153,9 +153,3 @@ class TensorNames:
             if not keys.issuperset(json_object(place, message)):
                 return f"another key in {name}"
         return None
-
-
-def write_json(draft: Draft) -> None:
-    """Write the tensors of JSON that places have put something into."""
-    for tensor, said in draft.json.values():
-        tensor.write(draft, [json.dumps(said, ensure_ascii=False, separators=(",", ":"))])

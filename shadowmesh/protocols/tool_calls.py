@@ -9,6 +9,7 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from shadowmesh.errors import ProtocolMapError
+from shadowmesh.protocols.json_fields import json_field
 from shadowmesh.protocols.json_paths import JsonPath, parsed, plain
 from shadowmesh.protocols.paths import Kind, Path, Placed, descriptor_of
 from shadowmesh.protocols.settable import element, single
@@ -143,14 +144,6 @@ def text_or_struct(text: str | None, inside: Descriptor) -> Path | None:
     path = Path(text, inside)
     is_struct = path.kind == "message" and not path.repeats and element(path).full_name == STRUCT
     return path if is_struct else single(text, inside)
-
-
-def json_field(text: str, descriptor: Descriptor) -> Path:
-    """Return the path to the field that holds JSON; raises ``ProtocolMapError`` where it is neither text nor bytes."""
-    path = Path(text, descriptor)
-    if path.repeats or not path.plain or path.kind not in ("text", "bytes"):
-        raise ProtocolMapError(f"{text!r} is not one field of text or bytes, which could hold JSON")
-    return path
 
 
 def said(path: Path | None, message: Any) -> str:

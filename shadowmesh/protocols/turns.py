@@ -9,15 +9,11 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from shadowmesh.errors import ProtocolMapError
-from shadowmesh.protocols.generation import Turn, UnfitError
+from shadowmesh.protocols.generation import SPEAKERS, SYSTEM, Turn, UnfitError
 from shadowmesh.protocols.paths import Path
 from shadowmesh.protocols.places import Draft, FieldPlace, put
 from shadowmesh.protocols.settable import element, listed
 from shadowmesh.settings import Settings
-
-_SYSTEM = "system"
-_ROLES = frozenset({_SYSTEM, "user", "assistant"})
-"""Whose turns are text and nothing more; a tool's answers to a call that only one protocol may be able to write."""
 
 
 class TurnPaths(Settings):
@@ -56,10 +52,9 @@ class Turns:
         self._instructions = None if paths.instructions is None else Path(paths.instructions, request)
         self._unsaid = paths.unsaid
         self._roles = roles
-        # What the protocol calls as the conventions do needs no other name.
-        self._written = {name: name for name in _ROLES} | {name: role for role, name in reversed(tuple(roles.items()))}
+        self._written = names_of_roles(roles)
         enum: Any = self._role.fields[-1].enum_type
-        if enum is not None and not all(self._written[name] in enum.values_by_name for name in _ROLES):
+        if enum is not None and not all(self._written[name] in enum.values_by_name for name in SPEAKERS):
             raise ProtocolMapError("roles does not say who system, user and assistant are")
         self.known = [self._messages.numbers + numbers for numbers in (self._role.numbers, self._text.known)]
         if self._instructions is not None:
@@ -75,13 +70,13 @@ class Turns:
         turns = [self._turn(one) for one in self._messages.find(message)]
         texts = tuple(self._instructions.find(message)) if self._instructions is not None else ()
         if texts:
-            turns.insert(0, Turn(_SYSTEM, texts))
+            turns.insert(0, Turn(SYSTEM, texts))
         return tuple(turns) or None
 
     def _turn(self, message: Any) -> Turn:
         said = str(self._role.first(message) or "") or self._unsaid or ""
         role, texts = self._roles.get(said, said), tuple(self._text.read(message))
-        if role not in _ROLES:
+        if role not in SPEAKERS:
             raise UnfitError("a turn of another role")
         if not texts or len(texts) < self._parts(message):
             raise UnfitError("a turn without text, or with more than text")
@@ -100,7 +95,7 @@ class Turns:
             UnfitError: the protocol has no place for one of the turns.
         """
         for at, turn in enumerate(turns):
-            if turn.role == _SYSTEM and self._instructions is not None:
+            if turn.role == SYSTEM and self._instructions is not None:
                 if at:
                     raise UnfitError("a system prompt that is not the first turn")
                 put(draft.message, self._instructions.fields, turn.texts)
@@ -116,3 +111,8 @@ class Turns:
         one = getattr(message, last.name).add()
         put(one, self._role.fields, [self._written[turn.role]])
         put(one, self._text_path.fields, turn.texts)
+
+
+def names_of_roles(roles: Mapping[str, str]) -> dict[str, str]:
+    """Return what a protocol calls those who speak; who has no other name is called as the conventions do."""
+    return {name: name for name in SPEAKERS} | {name: role for role, name in reversed(tuple(roles.items()))}

@@ -18,8 +18,8 @@ A report is a ``candidate`` for each verdict, which ``gathering`` reads from a s
 - ``report_tables`` draws it for a terminal, ``report_document`` writes it as JSON;
 - ``html_page`` makes one file of it, from ``templates`` with ``html_filters``; ``charts`` and ``interval_chart`` draw,
   and ``svg`` turns what they draw into part of the page;
-- ``finding_text``, ``candidate_text``, ``daily_use``, ``word_diff`` and ``wire_text`` are how numbers and foreign text
-  are written. Whatever comes from the wire goes through ``wire_text``.
+- ``finding_text``, ``candidate_text``, ``circumstances_text``, ``daily_use``, ``word_diff`` and ``wire_text`` are how
+  numbers and foreign text are written. Whatever comes from the wire goes through ``wire_text``.
 
 Only ``gathering`` reads and waits; all else is rendering. matplotlib and Jinja are imported by ``svg``, the charts and
 ``html_page`` alone, where a page is asked for (extra ``report``). It is matplotlib because its SVG needs no script in

@@ -41,6 +41,21 @@ class Distribution:
     shadow_quantiles: tuple[float | None, ...] = ()
 
 
+class LoadStep(NamedTuple):
+    """
+    The legs of both sides beside which from ``calls`` to twice as many were in flight: how many, and how long they
+    took, in seconds; ``None`` where they are too few for a quantile.
+    """
+
+    calls: int
+    live: int
+    shadow: int
+    live_p50: float | None = None
+    live_p95: float | None = None
+    shadow_p50: float | None = None
+    shadow_p95: float | None = None
+
+
 class Moment(NamedTuple):
     """
     Neighbouring blocks together: ``ratio`` is shadow / live of the quantile that is asked about, ``errors`` the share
@@ -157,6 +172,7 @@ class CandidateReport:
 
     verdict: Verdict
     distributions: tuple[Distribution, ...] = ()
+    by_load: tuple[LoadStep, ...] = ()
     timeline: Timeline | None = None
     use: DailyUse | None = None
     statuses: tuple[StatusRow, ...] = ()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from shadowmesh.names import Decision
 from shadowmesh.processor.funnel import Account
 from shadowmesh.report import units
-from shadowmesh.report.candidate import Timeline, Trouble, WorstPair
+from shadowmesh.report.candidate import LoadStep, Timeline, Trouble, WorstPair
 from shadowmesh.verdict.records import Finding, Verdict
 
 
@@ -70,6 +70,11 @@ def trouble(pair: WorstPair, kind: Trouble) -> str:
     if kind is Trouble.SIMILARITY and pair.similarity is not None:
         return percent(pair.similarity)
     return ""
+
+
+def load_words(step: LoadStep) -> str:
+    """Return how many calls were in flight beside the legs of a step."""
+    return f"{step.calls:,} to {2 * step.calls:,}"
 
 
 def percent(share: float) -> str:

@@ -15,6 +15,7 @@ from shadowmesh.policy.budget import BudgetSettings, FallbackSettings
 from shadowmesh.policy.experiment import ExperimentSettings, OnLiveCancel, TargetSettings
 from shadowmesh.policy.sampling import SamplingKey
 from shadowmesh.policy.timebox import TimeBoxSettings
+from shadowmesh.policy.warm_up import WarmUpSettings
 from shadowmesh.pricing import Pricing
 from shadowmesh.report import explain_policies, units
 from shadowmesh.report.explain_criteria import of_criteria
@@ -27,7 +28,7 @@ _TOLD_OF_EXPERIMENTS = explain_policies.TOLD_OF_EXPERIMENTS | {
 }  # fmt: skip
 _TOLD_OF_TARGETS = explain_policies.TOLD_OF_TARGETS | {
     "name", "kind", "address", "rate", "max_rate", "deadline", "max_in_flight", "on_live_cancel", "breaker", "budget",
-    "enabled",
+    "enabled", "warm_up",
 }  # fmt: skip
 
 
@@ -157,8 +158,19 @@ def _of_target(target: TargetSettings) -> Iterator[str]:
         yield "A shadow whose live call is cut short runs on to its own end."
     yield _breaker(target)
     yield from _budget(target.budget)
+    if target.warm_up is not None:
+        yield _warm_up(target.warm_up)
     yield from explain_policies.of_target(target)
     yield from _others(target, _TOLD_OF_TARGETS)
+
+
+def _warm_up(warm_up: WarmUpSettings) -> str:
+    parts = []
+    if warm_up.time is not None:
+        parts.append(f"{units.elapsed(warm_up.time)} have passed since the first of them")
+    if warm_up.calls is not None:
+        parts.append(f"it has had {warm_up.calls:,} calls")
+    return f"Pairs are no evidence until {' and '.join(parts)}, from each engine that calls it."
 
 
 def _breaker(target: TargetSettings) -> str:

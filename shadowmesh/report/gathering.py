@@ -109,6 +109,7 @@ def _candidate(
     return CandidateReport(
         verdict=verdict,
         distributions=ledger_views.distributions(ledger),
+        by_load=ledger_views.by_load(ledger),
         timeline=ledger_views.timeline(ledger, verdict.findings),
         use=_use(ledger, counts),
         statuses=_statuses(counts),

@@ -8,7 +8,8 @@ from typing import Any
 from markupsafe import Markup
 
 from shadowmesh.report import units
-from shadowmesh.report.candidate_text import funnel_rows, moment, needed, percent, step, trouble, words
+from shadowmesh.report.candidate_text import funnel_rows, load_words, moment, needed, percent, step, trouble, words
+from shadowmesh.report.circumstances_text import facts
 from shadowmesh.report.daily_use import day
 from shadowmesh.report.finding_text import NOTHING, SIGNS, because, interval_of, measure_words, text_of, title_of
 from shadowmesh.report.wire_text import many_lines, one_line
@@ -65,9 +66,11 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "day": day,
     "duration": lambda seconds: NOTHING if seconds is None else units.duration(seconds),
     "evidence": evidence,
+    "facts": facts,
     "funnel_rows": funnel_rows,
     "gated": _gated,
     "interval": interval_of,
+    "load": load_words,
     "measure": measure_words,
     "moment": moment,
     "needed": needed,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from shadowmesh.names import HarmFigure
 from shadowmesh.report import units
 from shadowmesh.report.status_lines import counted, fact_table, filled, funnel_sum, line, plain, words
 from shadowmesh.report.terminal import heading
@@ -23,6 +25,8 @@ from shadowmesh.telemetry.status_shape import (
     SamplingKeys,
     Target,
 )
+
+_SIDES = ("on", "off")
 
 
 def interceptor(known: InterceptorStatus) -> Iterator[RenderableType]:
@@ -130,20 +134,25 @@ def _config_file(file: ConfigFile) -> str:
     return f"{text}; what is there now is not in force: {plain(file.problem)}" if file.problem else text
 
 
-def _harm_guard(report: Mapping[str, object] | None) -> str:
+def _harm_guard(report: Mapping[str, Any] | None) -> str:
     if report is None:
         return "none"
-    return ", ".join(f"{words(key)} {_value(value)}" for key, value in report.items())
+    if not any(report.get(f"slots_{side}") for side in _SIDES):
+        return "nothing judged yet"
+    harm = plain(str(report.get("harm") or ""))
+    seen = [f"{report.get(f'calls_{side}', 0):,} calls in {report.get(f'slots_{side}', 0):,} slots" for side in _SIDES]
+    lines = [f"harm by {harm}, mirroring has stopped" if harm else "no harm seen", f"on {seen[0]}, off {seen[1]}"]
+    lines += [_harm_figure(figure, report.get("limit")) for figure in report.get("figures", ())]
+    return "\n".join(lines)
 
 
-def _value(value: object) -> str:
-    if isinstance(value, Mapping):
-        return f"({', '.join(f'{words(str(key))} {_value(item)}' for key, item in value.items())})"
-    if isinstance(value, list):
-        return "; ".join(map(_value, value)) or "none"
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: units.UNKNOWN}[value]
-    return f"{value:,.4g}" if isinstance(value, float) else plain(str(value)) or "none"
+def _harm_figure(figure: Mapping[str, Any], limit: float | None) -> str:
+    shares = (figure.get(f"share_{side}") for side in _SIDES)
+    on, off = (units.UNKNOWN if share is None else f"{share * 100:.3g} %" for share in shares)
+    name = words(str(figure.get("name")))
+    what = f"over {units.duration(limit)}" if name == HarmFigure.LATENCY and limit is not None else name
+    evidence, threshold = (figure.get(key) or 0.0 for key in ("log_evidence", "threshold"))
+    return f"{what}: on {on}, off {off}, evidence {evidence:.2g} of {threshold:.2g}"
 
 
 def _fill(fill: Fill) -> Sequence[str]:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
-from shadowmesh.report.candidate import QUANTILES, Distribution, Moment, PerCall, Timeline
-from shadowmesh.verdict import bins, blocks
+from shadowmesh.report.candidate import QUANTILES, Distribution, LoadStep, Moment, PerCall, Timeline
+from shadowmesh.verdict import bins, blocks, circumstance_keys
 from shadowmesh.verdict.facts import MEASURES, Floats, Ints
 from shadowmesh.verdict.ledger import COST_UNITS, MINUTE_NS, Ledger
 from shadowmesh.verdict.records import Finding, Gate, Result
@@ -26,6 +26,7 @@ _PAIRS_A_MOMENT = 100
 # A P95 of fewer is their largest or second largest figure.
 _FEWEST_FOR_A_QUANTILE = 20
 _LATENCY = "latency."
+_LOADS_A_STEP = 8
 
 
 def whole(ledgers: Mapping[str, Ledger]) -> Ledger:
@@ -40,6 +41,34 @@ def distributions(ledger: Ledger) -> tuple[Distribution, ...]:
     """Return the measures of which anything is known, of both legs."""
     shown = (_distribution(ledger, measure) for measure in MEASURES)
     return tuple(one for one in shown if sum(one.live) or sum(one.shadow))
+
+
+def by_load(ledger: Ledger) -> tuple[LoadStep, ...]:
+    """
+    Return durations by how many calls were in flight beside the legs; none where that was all the same.
+
+    Each side's legs are beside their own calls, so those in one line are not of the same pairs.
+    """
+    sides = [
+        _coarse_counts(ledger, circumstance_keys.load(side), lambda bins_: bins_ // _LOADS_A_STEP)
+        for side in circumstance_keys.SIDES
+    ]
+    steps = sorted(sides[0].keys() | sides[1].keys())
+    return tuple(_load_step(step, *(side.get(step) for side in sides)) for step in steps) if len(steps) > 1 else ()
+
+
+def _load_step(step: int, live: Floats | None, shadow: Floats | None) -> LoadStep:
+    found = [
+        None if counts is None or counts.sum() < _FEWEST_FOR_A_QUANTILE else _seconds(counts, quantile)
+        for counts in (live, shadow)
+        for quantile in (0.5, 0.95)
+    ]
+    return LoadStep(1 << step, *(0 if counts is None else int(counts.sum()) for counts in (live, shadow)), *found)
+
+
+def _seconds(counts: Floats, quantile: float) -> float | None:
+    place = _place(counts, quantile)
+    return None if place is None else bins.seconds_at((place - 1) * bins.COARSE + 1)
 
 
 def timeline(ledger: Ledger, findings: Iterable[Finding] = ()) -> Timeline | None:

@@ -40,6 +40,7 @@ def _candidate(one: CandidateReport) -> dict[str, Any]:
         "experiment": one.verdict.key.experiment,
         "target": one.verdict.key.target,
         "latency": {measure.name: _distribution(measure) for measure in one.distributions},
+        "latency_by_load": [step._asdict() for step in one.by_load],
         "timeline": None if one.timeline is None else _timeline(one.timeline),
         "use": None if one.use is None else _use(one.use),
         "statuses": [row._asdict() for row in one.statuses],

@@ -10,8 +10,16 @@ from rich.table import Table
 from rich.text import Text
 
 from shadowmesh.report import units, verdict_table
-from shadowmesh.report.candidate import QUANTILES, CandidateReport, Distribution, Report, StatusRow, WorstPair
-from shadowmesh.report.candidate_text import funnel_rows, percent, trouble
+from shadowmesh.report.candidate import (
+    QUANTILES,
+    CandidateReport,
+    Distribution,
+    LoadStep,
+    Report,
+    StatusRow,
+    WorstPair,
+)
+from shadowmesh.report.candidate_text import funnel_rows, load_words, percent, trouble
 from shadowmesh.report.daily_use import Day, day
 from shadowmesh.report.finding_text import NOTHING, measure_words
 from shadowmesh.report.terminal import Trimmed, heading
@@ -35,6 +43,8 @@ def report(shown: Report) -> RenderableType:
 def _sections(one: CandidateReport) -> Iterator[RenderableType]:
     if one.distributions:
         yield from (Text(), _latencies(one.distributions))
+    if one.by_load:
+        yield from (Text(), _by_load(one.by_load))
     use = day(one.use)
     if use.rows:
         yield from (Text(), _day(use))
@@ -74,6 +84,17 @@ def _latencies(measures: Sequence[Distribution]) -> Table:
     return table
 
 
+def _by_load(steps: Sequence[LoadStep]) -> Table:
+    table = _table("calls in flight", "live", "P50", "P95", "shadow", "P50", "P95")
+    for step in steps:
+        sides = ((step.live, step.live_p50, step.live_p95), (step.shadow, step.shadow_p50, step.shadow_p95))
+        cells = []
+        for legs, *quantiles in sides:
+            cells += [f"{legs:,}", *(NOTHING if one is None else units.duration(one) for one in quantiles)]
+        table.add_row(load_words(step), *cells)
+    return table
+
+
 def _day(use: Day) -> Table:
     table = _table(use.per, "live", "shadow", "difference")
     for row in use.rows:
@@ -96,7 +117,8 @@ def _statuses(rows: Sequence[StatusRow]) -> Table:
 
 
 def _worst(pairs: Sequence[WorstPair]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False, show_edge=False)
+    # With wider gaps the longest status is one letter too long for 80 columns.
+    table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     table.add_column("worst in", no_wrap=True)
     table.add_column("trace id", no_wrap=True)
     table.add_column("live", justify="right", overflow="fold")
@@ -124,4 +146,4 @@ def _first_of_each(pairs: Sequence[WorstPair]) -> list[WorstPair]:
 def _leg(duration: float | None, status: str) -> Text:
     took = "" if duration is None else units.duration(duration)
     failed = "" if status == "OK" else one_line(status, 20).lower()
-    return Text(" ".join(part for part in (took, failed) if part) or NOTHING)
+    return Text("\n".join(part for part in (took, failed) if part) or NOTHING)

@@ -9,6 +9,7 @@ UNKNOWN = "unknown"
 _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 _LABELS = {"{token}": "tokens", "{token}/s": "tok/s"}
 _MOST_DIGITS = 9
+_TICK = 1e-9
 _SIZES = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 _LONG_TIMES = ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 
@@ -44,10 +45,10 @@ def scale_for(unit: str, *values: float) -> Scale:
 
 
 def duration(seconds: float | None, *, signed: bool = False) -> str:
-    """Return a duration with its unit."""
+    """Return a duration with its unit; what is shorter than the clocks can tell is nothing."""
     if seconds is None:
         return UNKNOWN
-    if seconds == 0:
+    if abs(seconds) < _TICK:
         return "0 s"
     scale = scale_for("s", seconds)
     return f"{scale.text(seconds, signed=signed)} {scale.label}"

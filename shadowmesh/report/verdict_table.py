@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from shadowmesh.report import units
+from shadowmesh.report.circumstances_text import facts
 from shadowmesh.report.finding_text import because, method_of
 from shadowmesh.report.terminal import Trimmed
 from shadowmesh.verdict.judgement import Judgement
@@ -56,6 +57,7 @@ def verdict(one: Verdict) -> RenderableType:
         _answer(f"{_plain(one.key.target)} of {_plain(one.key.experiment)}", one.answer, because(one, _title)),
         Text(_evidence(one), style="dim"),
     ]
+    parts += [Text(f"{fact.label}: {fact.text}", style="dim") for fact in facts(one.circumstances)]
     if shown:
         parts += [Text(), _table(shown)]
     parts += _remarks(one)

@@ -8,7 +8,7 @@ method. What legs have in common is looked up once for each set of traits.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
@@ -21,16 +21,35 @@ from shadowmesh.store.states import NOTHING, Said, said
 from shadowmesh.store.tables import NUMBER_BITS, PAIRS, TEXTS, TRAITS
 from shadowmesh.store.text_columns import Control, floats, text_columns
 from shadowmesh.store.traits import from_facts
-from shadowmesh.verdict.facts import NO_SESSION, Ints, LegColumns, PairColumns, State, TextColumns
+from shadowmesh.verdict.facts import (
+    NO_PROMPT,
+    NO_SESSION,
+    Floats,
+    Ints,
+    LegColumns,
+    PairColumns,
+    State,
+    TextColumns,
+)
 from shadowmesh.verdict.records import EvidenceKey
 
-_ROW = ("id", "experiment", "target", "pair_id", "dispatched_ns", "match_output", "session")
-_LEG = ("traits", "duration_ns", "write_stall", "time_to_first_chunk", "input_tokens", "output_tokens", "cost")
+_ROW = ("id", "experiment", "target", "pair_id", "dispatched_ns", "match_output", "session", "prompt_bucket")
+_LEG = (
+    "traits",
+    "duration_ns",
+    "write_stall",
+    "time_to_first_chunk",
+    "input_tokens",
+    "cached_input_tokens",
+    "output_tokens",
+    "cost",
+    "concurrency",
+)
 _TEXTS = ("similarity", "equal", "guards")
 _MOST_KNOWN = 20_000
 _IDS_AT_ONCE = 500
 _SIDES = ("live", "shadow")
-_NAMES = (*_ROW, *(f"{side}_{name}" for side in _SIDES for name in _LEG), *_TEXTS)
+_NAMES = (*_ROW, *(f"{side}_{name}" for side in _SIDES for name in _LEG), "lag_ns", *_TEXTS)
 # By state.
 _MEASURED = np.isin(list(State), (State.OK, State.FAILED, State.TIMED_OUT, State.STOPPED))
 _AT_LEAST = np.isin(list(State), (State.TIMED_OUT, State.STOPPED))
@@ -56,6 +75,7 @@ def rows_to_fold() -> Select[Any]:
     return select(
         *(PAIRS.c[name] for name in _ROW),
         *(column for side in _SIDES for column in _leg_columns(side)),
+        (PAIRS.c.shadow_started_ns - PAIRS.c.live_started_ns).label("lag_ns"),
         *(TEXTS.c[name] for name in _TEXTS),
     ).select_from(PAIRS.outerjoin(TEXTS, _TEXT_OF_PAIR))
 
@@ -128,14 +148,16 @@ def batches(connection: Connection, rows: Sequence[Sequence[Any]], traits: Trait
     by_name = dict(zip(_NAMES, zip(*rows, strict=True), strict=True))
     kinds, codes = _kinds(connection, by_name, traits)
     controls = _controls(connection, by_name, kinds, codes, traits)
-    live = _legs([by_name[f"live_{name}"] for name in _LEG], [kind.live for kind in kinds], codes)
+    lives = [kind.live for kind in kinds]
+    live = _of_all_calls(_legs([by_name[f"live_{name}"] for name in _LEG], lives, codes), lives, codes)
     shadow = _legs([by_name[f"shadow_{name}"] for name in _LEG], [kind.shadow for kind in kinds], codes)
     control = _control_legs(connection, controls, len(rows), traits)
     texts = text_columns(by_name, controls)
     digests = floats(by_name["match_output"])
     exact = np.where(np.isnan(digests), floats(by_name["equal"]), digests)
     dispatched = np.array(by_name["dispatched_ns"], dtype=np.int64)
-    session = _sessions(by_name["session"])
+    lag = _lags(by_name["lag_ns"], [kind.shadow for kind in kinds], codes)
+    session, prompt = _buckets(by_name["session"], NO_SESSION), _buckets(by_name["prompt_bucket"], NO_PROMPT)
     for group, at in _groups(kinds, codes):
         beside = None if control is None else _taken(control, at)
         columns = PairColumns(
@@ -145,7 +167,9 @@ def batches(connection: Connection, rows: Sequence[Sequence[Any]], traits: Trait
             control=beside if beside is not None and (beside.state != State.MISSING).any() else None,
             exact=exact[at],
             texts=None if texts is None else _taken(texts, at),
+            lag=lag[at],
             session=None if session is None else session[at],
+            prompt=None if prompt is None else prompt[at],
         )
         mixed = int(np.count_nonzero(~np.isnan(columns.shadow.cost))) if group.mixed else 0
         if group.mixed:
@@ -153,11 +177,17 @@ def batches(connection: Connection, rows: Sequence[Sequence[Any]], traits: Trait
         yield Batch(group.key, group.kind, group.method, group.currency, columns, mixed)
 
 
-def _sessions(buckets: Sequence[int | None]) -> Ints | None:
-    """Return the buckets; ``None`` where none is known."""
+def _buckets(buckets: Sequence[int | None], unknown: int) -> Ints | None:
+    """Return the buckets, of which one stands for those that are unknown; ``None`` where all are."""
     if not any(bucket is not None for bucket in buckets):
         return None
-    return np.array([NO_SESSION if bucket is None else bucket for bucket in buckets], dtype=np.int64)
+    return np.array([unknown if bucket is None else bucket for bucket in buckets], dtype=np.int64)
+
+
+def _lags(lag_ns: Sequence[int | None], shadows: Sequence[Said], codes: Ints) -> Floats:
+    """Return how far shadows began behind live, at least 0; NaN where one of them never began."""
+    began = np.array([_MEASURED[one.state] for one in shadows], dtype=bool)[codes]
+    return np.where(began, np.maximum(floats(lag_ns) * 1e-9, 0.0), np.nan)
 
 
 def _kinds(
@@ -197,7 +227,7 @@ def _groups(kinds: Sequence[_Kind], codes: Ints) -> Iterator[tuple[_Group, Ints]
 
 def _legs(leg: Sequence[Sequence[Any]], said_by: Sequence[Said], codes: Ints) -> LegColumns:
     """Return the figures of legs; ``codes`` are the places in ``said_by`` of what their traits say."""
-    _, elapsed, stall, first, input_tokens, output_tokens, cost = map(floats, leg)
+    _, elapsed, stall, first, input_tokens, cached_tokens, output_tokens, cost, concurrency = map(floats, leg)
     state = np.array([one.state for one in said_by], dtype=np.uint8)[codes]
     streaming = np.array([one.streaming for one in said_by], dtype=bool)[codes]
     duration = np.maximum(elapsed * 1e-9 - np.nan_to_num(stall), 0.0)
@@ -214,9 +244,22 @@ def _legs(leg: Sequence[Sequence[Any]], said_by: Sequence[Said], codes: Ints) ->
         first_chunk=np.where(none_yet, duration, first),
         per_token=per_token,
         input_tokens=input_tokens,
+        cached_tokens=cached_tokens,
         output_tokens=output_tokens,
         cost=cost,
+        in_flight=concurrency,
     )
+
+
+def _of_all_calls(live: LegColumns, said_by: Sequence[Said], codes: Ints) -> LegColumns:
+    """
+    Return live legs with the calls in flight of all calls: a live process counts those that it mirrors.
+
+    Each of the others was seen with the chance that the leg had itself, which makes the sum right on average (Horvitz
+    and Thompson, JASA 47, 1952, doi:10.1080/01621459.1952.10483446).
+    """
+    chance = np.array([one.probability if 0.0 < one.probability <= 1.0 else 1.0 for one in said_by])[codes]
+    return replace(live, in_flight=1.0 + (live.in_flight - 1.0) / chance)
 
 
 def _control_legs(
@@ -256,7 +299,8 @@ def _controls(
         stored = connection.execute(_CONTROLS.where(PAIRS.c.pair_id.in_(some)).order_by(PAIRS.c.target)).all()
         known = traits.read(connection, {row.shadow_traits for row in stored})
         for id_, experiment, pair_id, *leg, similarity, guards in stored:
-            if known[leg[0]].kind == TargetKind.CONTROL:
+            # Of a control that was warming up not even its text is held against anything.
+            if known[leg[0]].kind == TargetKind.CONTROL and known[leg[0]].state is not State.WARM_UP:
                 found.setdefault((id_ >> NUMBER_BITS, experiment, pair_id), Control(leg, similarity, guards))
     return {at: found[one] for at, one in asked.items() if one in found}
 

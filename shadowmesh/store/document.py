@@ -69,8 +69,9 @@ _LEG = (
 )
 PAIR = (
     *_keys("text", "schema", "experiment", "experiment_version", "target", "target_kind", "pair_id"),
-    *_keys("int", "exchange_index", "session"),
+    *_keys("int", "exchange_index", "session", "prompt_bucket"),
     *_keys("text", "method", "operation", "outcome"),
+    *_keys("bool", "warm_up"),
     *_keys("time", "dispatched_at", "stored_at"),
     Key("matches", _keys("bool", *(check.value for check in Check))),
     *_keys("float", "similarity"),
@@ -125,9 +126,11 @@ def document(stored: StoredPair, dialect: Dialect, *, texts: Texts, contents: Co
         "pair_id": pair.pair_id,
         "exchange_index": first.exchange_index,
         "session": None if live is None else live.session,
+        "prompt_bucket": None if live is None else live.prompt_bucket,
         "method": first.method,
         "operation": first.fields.operation,
         "outcome": str(comparison.outcome),
+        "warm_up": None if shadow is None else shadow.warm_up,
         "dispatched_at": dialect.time(stored.dispatched_ns),
         "stored_at": dialect.time(stored.stored_ns),
         "matches": matches,

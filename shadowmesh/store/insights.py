@@ -175,6 +175,7 @@ def _eligible(reader: Reader, key: EvidenceKey, by: By, newest: FromClause) -> l
     """Return the sets of traits that two legs may have; one of these conditions has to hold."""
     live, shadow = _traits(reader, key)
     columns = newest.c
+    shadow = {id_: facts for id_, facts in shadow.items() if said(facts).state is not State.WARM_UP}
     if by in (By.DURATION, By.STATUS):
         live = {id_: facts for id_, facts in live.items() if _succeeded(facts)}
     if by is By.DURATION:

@@ -16,7 +16,7 @@ from operator import attrgetter
 from typing import Any
 
 from shadowmesh.compare.comparison import compare
-from shadowmesh.model import SESSION_BUCKETS, ChunkGaps, Comparison, Cost, Fields, Leg, Pair
+from shadowmesh.model import PROMPT_BUCKETS, SESSION_BUCKETS, ChunkGaps, Comparison, Cost, Fields, Leg, Pair
 from shadowmesh.names import Check, Outcome, Role
 from shadowmesh.store.records import PairRecord, StoredPair
 from shadowmesh.store.tables import LEG_COLUMNS, NUMBER_BITS, PAIRS
@@ -92,7 +92,8 @@ def to_rows(
                 match(Check.OUTPUT_EXACT),
                 *(_NOT_THERE if live is None else _leg_row(live, live_traits)),
                 *(_NOT_THERE if shadow is None else _leg_row(shadow, shadow_traits)),
-                _bucket(live),
+                None if live is None else _bucket(live.session, SESSION_BUCKETS),
+                None if live is None else _bucket(live.prompt_bucket, PROMPT_BUCKETS),
             )
         )
     return rows
@@ -123,7 +124,8 @@ def from_row(row: Sequence[Any], traits: Mapping[int, LegFacts]) -> StoredPair:
     """
     id_, experiment, target, pair_id, outcome, dispatched_ns, stored_ns, exchange_index = row[:_MATCHES]
     common = {"experiment": experiment, "pair_id": pair_id, "exchange_index": exchange_index}
-    live = _leg(row[_LIVE:_SHADOW], traits, role=Role.LIVE.value, session=row[_SESSION], **common)
+    buckets = {"session": row[_SESSION], "prompt_bucket": row[_PROMPT]}
+    live = _leg(row[_LIVE:_SHADOW], traits, role=Role.LIVE.value, **buckets, **common)
     shadow = _leg(row[_SHADOW:_SESSION], traits, role=Role.SHADOW.value, target=target, **common)
     pair = Pair(pair_id=pair_id, target=target, live=live, shadow=shadow)
     comparison = Comparison(outcome=outcome) if outcome == Outcome.EVICTED else _compared(pair, row[_MATCHES:_LIVE])
@@ -135,6 +137,7 @@ _MATCHES = WRITTEN.index("match_status_code")
 _LIVE = WRITTEN.index("live_span_id")
 _SHADOW = WRITTEN.index("shadow_span_id")
 _SESSION = WRITTEN.index("session")
+_PROMPT = WRITTEN.index("prompt_bucket")
 
 
 def _compared(pair: Pair, matches: Sequence[Any]) -> Comparison:
@@ -144,9 +147,9 @@ def _compared(pair: Pair, matches: Sequence[Any]) -> Comparison:
     return replace(comparison, matches=dict(zip(Check, matches, strict=True)))
 
 
-def _bucket(live: Leg | None) -> int | None:
-    """Return the bucket of a session; what somebody else has sent under its name is none."""
-    return None if live is None or live.session is None or live.session >= SESSION_BUCKETS else live.session
+def _bucket(said: int | None, buckets: int) -> int | None:
+    """Return a bucket of so many; what somebody else has sent under its name is none."""
+    return None if said is None or said >= buckets else said
 
 
 def _leg_row(leg: Leg, traits: int | None) -> Row:

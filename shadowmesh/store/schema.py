@@ -39,7 +39,8 @@ def upgrade(database: Database) -> None:
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
-    _LOG.info("%s: schema %s, now %s", database.place, version or "none", ours)
+    if version:
+        _LOG.info("%s: schema %s, now %s", database.place, version, ours)
 
 
 def require_current(database: Database) -> None:

@@ -43,7 +43,7 @@ class Said(NamedTuple):
     """
     What a leg's traits say.
 
-    ``several`` is whether the exchange went to more than one target.
+    ``several`` is whether the exchange went to more than one target, ``probability`` that of its being sampled.
     """
 
     state: State
@@ -54,6 +54,7 @@ class Said(NamedTuple):
     currency: str | None = None
     streaming: bool = False
     several: bool = False
+    probability: float = 1.0
 
 
 NOTHING = Said(State.MISSING)
@@ -63,8 +64,9 @@ NOTHING = Said(State.MISSING)
 def said(facts: LegFacts) -> Said:
     """Return what the traits say; what they leave out is empty."""
     leg = facts.leg
+    state = _state(leg.get("end"), leg.get("status"), leg.get("drop_reason"), complete=leg.get("complete", True))
     return Said(
-        _state(leg.get("end"), leg.get("status"), leg.get("drop_reason"), complete=leg.get("complete", True)),
+        State.WARM_UP if leg.get("warm_up") else state,
         leg.get("method") or "",
         leg.get("target_digest") or "",
         leg.get("config_digest") or "",
@@ -72,6 +74,7 @@ def said(facts: LegFacts) -> Said:
         None if facts.cost is None else facts.cost.get("currency"),
         leg.get("streaming", False),
         len(leg.get("expected_targets", ())) > 1,
+        leg.get("probability", 1.0),
     )
 
 

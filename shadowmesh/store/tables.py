@@ -110,6 +110,8 @@ PAIRS = Table(
     Column("split", Boolean, nullable=False, server_default=false()),
     # One of 256, see names.SESSION_BUCKET; NULL where nobody knows to what the exchange belongs.
     Column("session", SmallInteger),
+    # One of 16 384, see names.PROMPT_BUCKET; NULL where nobody could read a prompt.
+    Column("prompt_bucket", SmallInteger),
     # The id first: it tells most, and it is what somebody looks for who has nothing else.
     UniqueConstraint("pair_id", "target", "experiment", name="pairs_once"),
     Index("pairs_by_dispatch", "experiment", "target", "dispatched_ns", "outcome"),

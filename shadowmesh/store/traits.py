@@ -24,6 +24,7 @@ _LEG = (
     "status",
     "end",
     "drop_reason",
+    "warm_up",
     "target_kind",
     "streaming",
     "complete",

@@ -73,6 +73,8 @@ _LEG = _Table(
     _Column("attempt", names.CALL_ATTEMPT, int),
     _Column("exchange_index", names.EXCHANGE_INDEX, int),
     _Column("session", names.SESSION_BUCKET, int),
+    _Column("prompt_bucket", names.PROMPT_BUCKET, int),
+    _Column("warm_up", names.TARGET_WARM_UP, bool),
     _Column("concurrency", names.CALL_CONCURRENCY, float),
     _Column("server_address", names.SERVER_ADDRESS, str),
     _Column("server_port", names.SERVER_PORT, int),

@@ -16,8 +16,10 @@ PURE: no clock, no chance, no I/O. The way through:
    that both answered.
 5. ``guard``: evidence is worth less where it comes in bursts, or by ``sessions``. ``deciding``: evidence, guard and
    thresholds to PASS, FAIL or NOT_YET, with a reason and what is still needed.
-6. ``verdict``: all of it to GO, NO_GO or NOT_YET (``records``), with its ``caveats``. ``plan``, ``judgement`` and
-   ``document``: the verdicts that somebody asked for together, and their JSON.
+6. ``verdict``: all of it to GO, NO_GO or NOT_YET (``records``), with its ``caveats``: what shows how far the numbers
+   carry and decides nothing, such as ``circumstances`` of the pairs (load, caches, lag, different ``prompts``), for
+   which ledgers count ``circumstance_keys``. ``plan``, ``judgement`` and ``document``: the verdicts that somebody asked
+   for together, and their JSON.
 7. ``change``: did it just become worse? For alerts, beside the verdict. ``watch``: what is watched of one candidate;
    ``alert``: what is said of it, as JSON.
 

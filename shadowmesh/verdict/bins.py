@@ -42,6 +42,8 @@ _bins = np.arange(1, BINS + 1, dtype=np.int16)
 LOWEST_PLACE: Final[Places] = np.concatenate([_bins, _bins, np.zeros(2, np.int16)])
 HIGHEST_PLACE: Final[Places] = np.concatenate([_bins, np.full(BINS + 2, TOP, np.int16)])
 
+MIDDLES: Final[Floats] = np.exp((_FIRST + np.arange(BINS) + 0.5) * LOG_GAMMA)
+"""The duration in the middle of each bin."""
 
 _COARSE: Final = np.concatenate([[0], (_bins - 1) // COARSE + 1, [COARSE_PLACES - 1]]).astype(np.int64)
 # Well inside the first bin and the last one: what lies beyond is taken for these.

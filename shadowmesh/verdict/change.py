@@ -16,7 +16,7 @@ import numpy as np
 from shadowmesh.evidence import SHARES
 from shadowmesh.verdict import bins, legs
 from shadowmesh.verdict.cells import Cells, View
-from shadowmesh.verdict.facts import Ints, PairColumns, State
+from shadowmesh.verdict.facts import Ints, PairColumns
 from shadowmesh.verdict.ledger import Ledger
 from shadowmesh.verdict.quantile import quantile_place
 
@@ -126,7 +126,6 @@ def live_place(ledger: Ledger, measure: str, quantile: float) -> int | None:
 
 def in_order(columns: PairColumns) -> PairColumns:
     """Return the pairs that are evidence, in the order of dispatch."""
-    evidence = (columns.live.state != State.SKIPPED) & (columns.shadow.state != State.SKIPPED)
-    kept = columns.where(evidence)
+    kept = columns.where(legs.evidence(columns.live.state.astype(np.int64) * legs.STATES + columns.shadow.state))
     order = np.argsort(kept.dispatched_ns, kind="stable")
     return kept.where(order)

@@ -23,6 +23,8 @@ MEASURES = ("duration", "first_chunk", "per_token")
 
 NO_SESSION = -1
 """The bucket of a pair of which nobody knows to what session it belongs."""
+NO_PROMPT = -1
+"""The bucket of a pair whose prompt nobody has read."""
 
 
 class State(IntEnum):
@@ -47,6 +49,8 @@ class State(IntEnum):
     """
     We held it back for a reason that has not: rate limit, budget, time-box, shutdown, switched off. As if not sampled.
     """
+    WARM_UP = 7
+    """Its target was still warming up, by a rule fixed beforehand. As if not sampled, whatever became of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +64,13 @@ class LegColumns:
     per_token: Floats
     """Time per output token after the first chunk; NaN where the tokens are unknown or at most one."""
     input_tokens: Floats
+    cached_tokens: Floats
+    """Those of the input tokens that came out of a cache; NaN where the protocol does not say."""
     output_tokens: Floats
     cost: Floats
     """In the ledger's currency; NaN where it is unknown."""
+    in_flight: Floats
+    """How many calls its side had in flight while it ran, on average and this one included; NaN where it is unknown."""
 
     def where(self, picked: Mask | Ints) -> LegColumns:
         """Return the legs that a mask or an order picks."""
@@ -92,8 +100,10 @@ class PairColumns:
     A batch of pairs of one target under one configuration and of one stratum.
 
     ``exact`` is 1 where the outputs are equal, 0 where not, NaN where unknown. ``control`` is the leg of the same
-    exchange at the control target, ``MISSING`` where there is none. ``session`` is the bucket of the session that each
-    belongs to, :data:`NO_SESSION` where nobody knows; ``None`` where nobody knows any.
+    exchange at the control target, ``MISSING`` where there is none. ``lag`` are the seconds that the shadow leg began
+    behind the live one, NaN where one of them never did. ``session`` is the bucket of the session that each belongs to,
+    :data:`NO_SESSION` where nobody knows, and ``prompt`` that of its prompt, :data:`NO_PROMPT` where nobody knows;
+    ``None`` where nobody knows any.
     """
 
     dispatched_ns: Ints
@@ -102,7 +112,9 @@ class PairColumns:
     control: LegColumns | None
     exact: Floats
     texts: TextColumns | None
+    lag: Floats
     session: Ints | None = None
+    prompt: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.dispatched_ns)
@@ -116,5 +128,7 @@ class PairColumns:
             control=None if self.control is None else self.control.where(picked),
             exact=self.exact[picked],
             texts=None if self.texts is None else self.texts.where(picked),
+            lag=self.lag[picked],
             session=None if self.session is None else self.session[picked],
+            prompt=None if self.prompt is None else self.prompt[picked],
         )

@@ -15,6 +15,11 @@ several processors merge by addition, in any order, to the same bytes as one led
 | ``similarity`` | live and shadow, live and control, in thousandths | pairs with both texts |
 | ``texts`` | 0 asked, 1 missing | exchanges that live, shadow and control answered, and of how many a text is missing |
 | ``guard.NAME`` | flag of the shadow, flag of what it is compared with | pairs |
+| ``prompts`` | bucket of the prompt (``prompts``) | compared pairs whose prompt was read |
+| ``load.LEG.duration`` | calls in flight beside a leg, its duration in coarse bins | compared pairs that tell them |
+| ``lag`` | how far the shadow began behind live (``circumstance_keys``) | compared pairs that tell this and the next |
+| ``answer`` | live's time to the first chunk, or all of it where it is no stream | the same |
+| ``circumstances`` | one of ``circumstance_keys.Sum`` | input tokens of both legs, and those out of a cache |
 | ``blocks.…`` | block of time | sums of what the variance guard needs (``blocks``) |
 | ``sessions.…`` | bucket of sessions | the same sums, of the pairs whose session is known |
 """
@@ -26,8 +31,9 @@ from typing import Final
 
 import numpy as np
 
-from shadowmesh.verdict import bins, blocks, grid, ledger_bytes, legs
+from shadowmesh.verdict import bins, blocks, circumstance_keys, grid, ledger_bytes, legs
 from shadowmesh.verdict.blocks import Neighbours
+from shadowmesh.verdict.circumstance_keys import LatencyCodes
 from shadowmesh.verdict.facts import MEASURES, Floats, Ints, LegColumns, PairColumns, State, TextColumns
 from shadowmesh.verdict.ledger_bytes import Span
 from shadowmesh.verdict.moments import Moments
@@ -71,7 +77,7 @@ class Ledger:
         self._spanned(int(columns.dispatched_ns.min()), int(columns.dispatched_ns.max()), len(columns))
         states = columns.live.state.astype(np.int64) * legs.STATES + columns.shadow.state
         self._count("states", np.arange(legs.STATES**2), np.bincount(states, minlength=legs.STATES**2))
-        evidence = (columns.live.state != State.SKIPPED) & (columns.shadow.state != State.SKIPPED)
+        evidence = legs.evidence(states)
         if not evidence.all():
             columns, states = columns.where(evidence), states[evidence]
         minutes = columns.dispatched_ns // MINUTE_NS
@@ -80,10 +86,12 @@ class Ledger:
             block=Neighbours.of(minutes >> self.shift) if self.shift else times,
             session=None if columns.session is None else Neighbours.of(columns.session),
         )
-        self._count("minutes", *times.where(legs.compared(states)).summed(None))
+        compared = legs.compared(states)
+        self._count("minutes", *times.where(compared).summed(None))
         self._add_errors(states, together)
-        for measure in MEASURES:
-            self._add_latency(columns, measure, together)
+        codes = {measure: self._add_latency(columns, measure, together) for measure in MEASURES}
+        for name, keys, sums in circumstance_keys.counted(columns, compared, codes):
+            self._count(name, keys, sums)
         if columns.control is not None:
             self._add_triples(columns.shadow, columns.control)
         self._add_sizes(columns)
@@ -178,13 +186,14 @@ class Ledger:
         self._count_together("errors", together, most)
         self._count_together("errors_against", together, fewest)
 
-    def _add_latency(self, columns: PairColumns, measure: str, together: Together) -> None:
+    def _add_latency(self, columns: PairColumns, measure: str, together: Together) -> LatencyCodes:
         asked, live, shadow = legs.latency_codes(columns.live, columns.shadow, measure)
         self._count(f"joint.{measure}", live * bins.CODES + shadow)
         if not asked.all():
             together = together.where(asked)
         self._count_together(f"live.{measure}", together.at(bins.LOWEST_COARSE[live]))
         self._count_together(f"shadow.{measure}", together.at(bins.HIGHEST_COARSE[shadow]))
+        return asked, live, shadow
 
     def _add_triples(self, shadow: LegColumns, control: LegColumns) -> None:
         known = legs.seen(control.state)

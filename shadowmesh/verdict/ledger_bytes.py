@@ -14,17 +14,20 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from shadowmesh.model import SESSION_BUCKETS
-from shadowmesh.verdict import bins, grid, legs
+from shadowmesh.model import PROMPT_BUCKETS, SESSION_BUCKETS
+from shadowmesh.verdict import bins, circumstance_keys, grid, legs
 from shadowmesh.verdict.blocks import PLACE_BITS
 from shadowmesh.verdict.facts import MEASURES, Ints
 from shadowmesh.verdict.moments import Moments
 from shadowmesh.verdict.tally import Tally
 from shadowmesh.verdict.together import SESSIONS
 
-MARK: Final = b"SML\x03"
-# Moments had sums of squares of either leg, too, which nobody asked for.
-_BEFORE: Final = b"SML\x02"
+MARK: Final = b"SML\x04"
+# There was one state fewer.
+_THIRD: Final = b"SML\x03"
+_STATES_THEN: Final = 7
+# And moments had sums of squares of either leg, too, which nobody asked for.
+_SECOND: Final = b"SML\x02"
 _UNASKED: Final = slice(4, 6)
 _MOST_BYTES: Final = 1 << 30
 _LENGTH: Final = struct.Struct("<I")
@@ -39,6 +42,11 @@ _LIMITS: Final = {
     "exact": 2,
     "similarity": grid.KEYS,
     **{f"{kind}.{measure}": bins.CODES**2 for kind in ("joint", "triple") for measure in MEASURES},
+    circumstance_keys.PROMPTS: PROMPT_BUCKETS,
+    circumstance_keys.LAG: circumstance_keys.LAGS,
+    circumstance_keys.ANSWER: bins.BINS,
+    circumstance_keys.SUMS: len(circumstance_keys.Sum),
+    **{circumstance_keys.load(side): circumstance_keys.LOADS << PLACE_BITS for side in circumstance_keys.SIDES},
 }
 
 
@@ -51,7 +59,12 @@ class Span(NamedTuple):
     shift: int
 
 
-Contents = tuple[Span, dict[str, Tally], dict[str, Moments]]
+class Contents(NamedTuple):
+    """What a ledger consists of."""
+
+    span: Span
+    tallies: dict[str, Tally]
+    moments: dict[str, Moments]
 
 
 def written(span: Span, tallies: dict[str, Tally], moments: dict[str, Moments]) -> bytes:
@@ -83,17 +96,20 @@ def read(data: bytes) -> Contents:
         ValueError: these are not bytes of a ledger.
     """
     mark = data[: len(MARK)]
-    if mark not in (MARK, _BEFORE):
+    if mark not in (MARK, _THIRD, _SECOND):
         raise ValueError("not a ledger, or one of another version")
     try:
         plain = _decompressed(data[len(MARK) :])
         (length,) = _LENGTH.unpack_from(plain)
         start = _LENGTH.size + length
         header = json.loads(plain[_LENGTH.size : start])
-        if mark == _BEFORE:
+        if mark == _SECOND:
             for numbers in header["moments"].values():
                 del numbers[_UNASKED]
-        return _contents(header, plain[start:])
+        found = _contents(header, plain[start:])
+        if mark != MARK and "states" in found.tallies:
+            _with_more_states(found.tallies)
+        return found
     except (zlib.error, struct.error, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"a damaged ledger: {error}") from error
 
@@ -119,7 +135,14 @@ def _contents(header: dict[str, Any], arrays: bytes) -> Contents:
         tallies[name] = _tally(name, np.cumsum(steps), steps, weights)
     if at != len(arrays):
         raise ValueError("a damaged ledger: there is more than its header says")
-    return _span(header), tallies, moments
+    return Contents(_span(header), tallies, moments)
+
+
+def _with_more_states(tallies: dict[str, Tally]) -> None:
+    """Write the states of both legs as they are written now."""
+    keys, pairs = tallies["states"].items()
+    live, shadow = np.divmod(keys, _STATES_THEN)
+    tallies["states"] = Tally(live * legs.STATES + shadow, pairs)
 
 
 def _span(header: dict[str, Any]) -> Span:

@@ -34,16 +34,18 @@ _OK, _FAILED, _TIMED_OUT = int(State.OK), int(State.FAILED), int(State.TIMED_OUT
 _STOPPED = int(State.STOPPED)
 
 # By state. Whoever was stopped with its client had not failed until then; whoever was never seen may have.
-_FEWEST_ERRORS: Final = np.array([0, 1, 1, 0, 0, 0, 0])
-_MOST_ERRORS: Final = np.array([0, 1, 1, 0, 1, 1, 0])
+_FEWEST_ERRORS: Final = np.array([0, 1, 1, 0, 0, 0, 0, 0])
+_MOST_ERRORS: Final = np.array([0, 1, 1, 0, 1, 1, 0, 0])
 
-_KNOWN: Final[Mask] = np.array([True, True, True, True, False, False, False])
-_ENDED_EARLY: Final = np.array([False, False, True, True, False, False, False])
+_KNOWN: Final[Mask] = np.array([True, True, True, True, False, False, False, False])
+_ENDED_EARLY: Final = np.array([False, False, True, True, False, False, False, False])
+_LEFT_OUT: Final[Mask] = np.array([False, False, False, False, False, False, True, True])
 _CODE_WITHOUT: Final = np.where(np.arange(STATES) == _FAILED, bins.FAILED, bins.LOST)
 
 # The same of both legs at once.
 _LIVE, _SHADOW = np.divmod(np.arange(STATES**2), STATES)
 _BOTH_KNOWN: Final[Mask] = _KNOWN[_LIVE] & _KNOWN[_SHADOW]
+_EVIDENCE: Final[Mask] = ~(_LEFT_OUT[_LIVE] | _LEFT_OUT[_SHADOW])
 _MOST_MORE: Final = _MOST_ERRORS[_SHADOW] - _FEWEST_ERRORS[_LIVE]
 _FEWEST_MORE: Final = _FEWEST_ERRORS[_SHADOW] - _MOST_ERRORS[_LIVE]
 
@@ -64,6 +66,12 @@ def more_errors(states: Ints) -> tuple[Ints, Ints]:
     return _MOST_MORE[states], _FEWEST_MORE[states]
 
 
+def evidence(states: Ints) -> Mask:
+    """Return which pairs are evidence at all: none of their legs was left out, as if it had not been sampled."""
+    found: Mask = _EVIDENCE[states]
+    return found
+
+
 def compared(states: Ints) -> Mask:
     """Return whether it is known of both legs how they ended."""
     known: Mask = _BOTH_KNOWN[states]
@@ -72,8 +80,7 @@ def compared(states: Ints) -> Mask:
 
 def assumed(states: Ints) -> Mask:
     """Return whether one of the legs was shed or never seen, so that its errors are assumed."""
-    live, shadow = np.divmod(states, STATES)
-    missing: Mask = ~(_KNOWN[live] & _KNOWN[shadow]) & (live != State.SKIPPED) & (shadow != State.SKIPPED)
+    missing: Mask = _EVIDENCE[states] & ~_BOTH_KNOWN[states]
     return missing
 
 

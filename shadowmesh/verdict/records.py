@@ -116,6 +116,76 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Prompts:
+    """About how many ``distinct`` prompts there were in so many ``pairs`` whose prompt could be read."""
+
+    distinct: int
+    pairs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """
+    How many calls were in flight beside each leg, itself included, in so many ``pairs`` of which both sides are known.
+
+    As one live process sees it: of live its own calls of the experiment, reckoned from the sampled ones; of the shadow
+    those that it has sent there. Of legs that were measured to their end, and known to a sixteenth.
+    """
+
+    live_mean: float
+    shadow_mean: float
+    live_median: float
+    shadow_median: float
+    pairs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cached:
+    """Which shares of all input tokens came out of a cache, in so many ``pairs`` of which both sides say it."""
+
+    live: float
+    shadow: float
+    pairs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lag:
+    """
+    How far shadow legs began behind their live legs, and how long live took.
+
+    Args:
+        p95: of the lag, seconds.
+        first_answer: live's median time to the first chunk, or to the end of what is no stream, seconds.
+        pairs: of which both are known.
+    """
+
+    p95: float
+    first_answer: float
+    pairs: int
+
+    @property
+    def share(self) -> float:
+        """The P95 of the lag as a share of the time to the first answer."""
+        return self.p95 / self.first_answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """
+    Under what circumstances pairs were compared; ``None`` is what no pair says. None of it decides anything.
+
+    Args:
+        warm_up: pairs that were left out because their target was warming up.
+    """
+
+    warm_up: int = 0
+    prompts: Prompts | None = None
+    load: Load | None = None
+    cached: Cached | None = None
+    lag: Lag | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceKey:
     """What a verdict is about; another digest is other evidence."""
 
@@ -138,6 +208,7 @@ class Verdict:
         pairs_per_second: of late.
         findings: every criterion, guard and check, in the order in which they are shown.
         warnings: what does not change the answer and should be known, a sentence each.
+        circumstances: how far the numbers carry.
         criteria_digest: twelve hex digits over the criteria it was asked by.
     """
 
@@ -155,5 +226,6 @@ class Verdict:
     findings: tuple[Finding, ...]
     warnings: tuple[str, ...] = ()
     criteria_digest: str = ""
+    circumstances: Circumstances = Circumstances()
     eta_pairs: int | None = None
     eta_seconds: float | None = None

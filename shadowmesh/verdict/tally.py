@@ -10,6 +10,8 @@ from shadowmesh.verdict.facts import Ints
 
 _WAITING: Final = 1 << 17
 """Entries that wait until they are sorted in: sorting often is dear, waiting long takes memory (16 bytes each)."""
+_DENSE: Final = 2
+"""Where keys reach no further than so many times their number, to count is quicker than to sort."""
 _MOST_WAITING: Final = 64
 """Tallies that wait to be merged."""
 
@@ -97,6 +99,10 @@ def summed(keys: Ints, weights: Ints | None) -> tuple[Ints, Ints]:
     if not len(keys):
         return np.empty(0, np.int64), np.empty(0, np.int64)
     if weights is None:
+        if keys.min() >= 0 and keys.max() < _DENSE * len(keys):
+            counts = np.bincount(keys)
+            found = counts.nonzero()[0]
+            return found, counts[found]
         ordered = np.sort(keys)
         starts = _starts(ordered)
         return ordered[starts], np.diff(np.append(starts, len(ordered)))

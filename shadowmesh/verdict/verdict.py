@@ -14,6 +14,7 @@ from dataclasses import replace
 from shadowmesh.verdict import means, sessions
 from shadowmesh.verdict.caveats import caveats
 from shadowmesh.verdict.cells import Joints
+from shadowmesh.verdict.circumstances import circumstances
 from shadowmesh.verdict.coverage import (
     Coverage,
     SampleRatio,
@@ -62,6 +63,7 @@ def judge(
     """
     whole = _merged(ledgers.values())
     found, alpha = covered(whole), max(criteria.alpha * 2.0**-attempt, _LEAST_ALPHA)
+    around = circumstances(whole)
     controls = list(control.values()) if control else []
     asking = _Asking(criteria, controls, alpha, pace(whole, now_ns), wins, captured=captured)
     findings = [*asking.of_all(list(ledgers.values()), whole), *asking.of_strata(ledgers)]
@@ -88,10 +90,11 @@ def judge(
         findings=tuple(findings),
         warnings=(
             *asking.warnings,
-            *caveats(whole, found, criteria, alpha),
+            *caveats(whole, found, around, criteria, alpha),
             *sessions.warnings(whole),
         ),
         criteria_digest=criteria.digest,
+        circumstances=around,
         eta_pairs=eta_pairs,
         eta_seconds=eta_seconds,
     )

@@ -268,7 +268,7 @@ def test_an_installed_package_brings_its_protocol_by_an_entry_point(folder: Path
         ("{file: acme.yaml, module: json}", ".module", "json: no module that protoc has written"),
         ("{file: acme.yaml, reflection: '127.0.0.1:9'}", ".reflection", "127.0.0.1:9: reflection ended with UNAVAIL"),
         ("{file: acme.yaml, module: a, descriptors: b}", "", "one way each"),
-        ("{fil: acme.yaml}", ".file", "Field required (and 1 more)"),
+        ("{fil: acme.yaml}", ".fil", "unknown key, perhaps file (and 1 more)"),
         ("{file: acme.yaml, descriptors: acme.binpb}, {file: acme.yaml, descriptors: acme.binpb}", "", "there already"),
     ],
 )

@@ -17,7 +17,7 @@ from shadowmesh.mirror.frames import Aborted
 from shadowmesh.names import METRIC_MIRROR_ABORTS, AbortResult, CallEnd, Decision
 from shadowmesh.testing import Backend
 
-BY_NAME = pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda one: one.name)
+BY_NAME = pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda one: one.request)
 
 
 def mirrored(kind: str, carrier: str, live: IdEngine, *targets: dict[str, Any], **more: Any) -> Any:

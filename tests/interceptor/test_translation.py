@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Iterator
 from typing import Any
 
+import grpc
 import pytest
 from google.protobuf.message import Message
 from support.dialects.spoken import BIDI, SERVER_STREAM, UNARY, Said, Server, view
 from support.id_engine import TRTLLM, VLLM, Client, IdEngine, IdHandlers
 from support.meshes import config, target
+from support.resources import until
 from support.translated import Asked, Mirrored, mirrored
 from support.worlds import world
 
-from shadowmesh.names import GEN_AI_INPUT_MESSAGES, GEN_AI_OUTPUT_MESSAGES, ROLE, CallEnd, Decision, DropReason
+from shadowmesh.names import (
+    GEN_AI_INPUT_MESSAGES,
+    GEN_AI_OUTPUT_MESSAGES,
+    META_PAIR_ID,
+    META_TRACEPARENT,
+    ROLE,
+    CallEnd,
+    Decision,
+    DropReason,
+)
 from shadowmesh.schema import messages
 from shadowmesh.schema.descriptors import message_class
 from shadowmesh.testing import Backend, ReceivedCall
@@ -185,6 +198,71 @@ def test_a_conversation_of_xai_to_google(kind: str, carrier: str) -> None:
     assert found.live[0].output_digest == found.shadow[0].output_digest is not None
 
 
+def openai(**body: Any) -> Message:
+    return view("sglang.OpenAiRequest", json_body=json.dumps(body).encode())
+
+
+def openai_chunk(**choice: Any) -> Message:
+    return view("sglang.OpenAiChunk", json_chunk=json.dumps({"choices": [{"index": 0, **choice}]}).encode())
+
+
+JSON_SAID = {"max_completion_tokens": 8, "temperature": 0.5, "top_p": 0.25}
+CHAT = "/sglang.runtime.v1.SglangService/ChatComplete"
+JSON_PLACES = (("sync", "thread"), ("aio", "loop"), ("aio", "process"), ("proxy", "loop"))
+
+
+@pytest.mark.parametrize(("kind", "carrier"), JSON_PLACES)
+def test_a_conversation_in_json_to_xai(kind: str, carrier: str) -> None:
+    turns = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hello"}]
+    live = Asked(
+        "sglang",
+        CHAT,
+        SERVER_STREAM,
+        [openai(model="llm", messages=turns, stream=True, rid="r", **JSON_SAID)],
+        Said([openai_chunk(delta={"content": "fo"}), openai_chunk(delta={"content": "ur"}, finish_reason="stop")]),
+    )
+    delta = {"delta": {"content": "four"}, "finish_reason": "REASON_STOP"}
+    translate = {"protocol": "xai", "model": "grok", "defaults": {"top_k": 0}}
+    found = mirrored(kind, carrier, live, Said([view("xai.CompletionChunk", id="a", outputs=[delta])]), translate)
+    assert found.heard == [message.SerializeToString() for message in live.answer.messages]
+    request = asked_of(found, "xai.CompletionRequest")
+    assert found.received[0].method == "/xai_api.Chat/GetCompletionChunk"
+    assert [[part.text for part in one.content] for one in request.messages] == [["be brief"], ["hello"]]
+    assert (request.model, request.max_tokens, request.temperature) == ("grok", 8, 0.5)
+    assert found.live[0].output_digest == found.shadow[0].output_digest is not None
+    assert found.live[0].fields.finish_reasons == found.shadow[0].fields.finish_reasons == ("stop",)
+
+
+@pytest.mark.parametrize(("kind", "carrier"), JSON_PLACES)
+def test_a_conversation_of_xai_to_json(kind: str, carrier: str) -> None:
+    turns = [{"role": "ROLE_USER", "content": [{"text": "hello"}]}]
+    asked = view("xai.CompletionRequest", model="grok", messages=turns, max_tokens=8, temperature=0.5, top_p=0.25)
+    delta = {"delta": {"content": "four"}, "finish_reason": "REASON_STOP"}
+    answer = Said([view("xai.CompletionChunk", id="a", outputs=[delta])])
+    live = Asked("xai", "/xai_api.Chat/GetCompletionChunk", SERVER_STREAM, [asked], answer)
+    policy = {
+        "transform": {"model": "llm", "set_fields": {"json(json_body, chat_template_kwargs.thinking, bool)": False}}
+    }
+    said = Said([openai_chunk(delta={"content": "four"}, finish_reason="stop")])
+    found = mirrored(kind, carrier, live, said, {"protocol": "sglang"}, policy=policy)
+    body = json.loads(asked_of(found, "sglang.OpenAiRequest").json_body)
+    (call,), (shadow,) = found.received, found.shadow
+    assert call.method == CHAT
+    # Its own, by which a client's abort would find it.
+    assert body.pop("rid") == f"shadow-candidate-{shadow.pair_id}"
+    assert body == {
+        "messages": [{"role": "user", "content": "hello"}],
+        "model": "llm",
+        "stream": True,
+        "top_k": -1,
+        "stream_options": {"include_usage": True},
+        "chat_template_kwargs": {"thinking": False},
+        **JSON_SAID,
+    }
+    assert (shadow.fields.request_model, shadow.fields.max_tokens) == ("llm", 8)
+    assert found.live[0].output_digest == shadow.output_digest is not None
+
+
 def converse(*prompts: str) -> Asked:
     """Return exchanges on one stream, each answered with ``four``."""
     requests = [
@@ -207,17 +285,114 @@ def converse(*prompts: str) -> Asked:
 TGIS_STREAM = Said([view("tgis.Response", text="four", generated_token_count=2, stop_reason="EOS_TOKEN")])
 
 
-@pytest.mark.parametrize(("kind", "carrier"), [("sync", "thread"), ("aio", "loop"), ("sync", "process")])
-def test_the_first_exchange_of_a_stream_is_asked_and_the_others_are_refused(kind: str, carrier: str) -> None:
-    found = mirrored(kind, carrier, converse("a", "b"), TGIS_STREAM, {"protocol": "tgis"}, exchanges=2)
-    assert asked_of(found, "tgis.SingleRequest").request.text == "a"
-    first, second = found.shadow
-    assert (first.status, first.end, first.complete, first.drop_reason) == ("OK", CallEnd.COMPLETED, True, None)
-    assert first.output_digest == found.live[0].output_digest is not None
+def said_by(call: ReceivedCall, key: str) -> str:
+    return str(dict(call.metadata)[key])
+
+
+def prompts_of(found: Mirrored) -> dict[str, str]:
+    """Return what the shadow's server was asked, each in a call of its own, by the pair that the call says."""
+    kind: Any = message_class("shadowmesh.views.tgis.SingleRequest")
+    asked = {said_by(call, META_PAIR_ID): call.requests for call in found.received}
+    return {pair: kind.FromString(one).request.text for pair, (one,) in asked.items()}
+
+
+@pytest.mark.parametrize(("kind", "carrier"), PLACES)
+def test_every_exchange_of_a_stream_is_asked_in_a_call_of_its_own(kind: str, carrier: str) -> None:
+    found = mirrored(kind, carrier, converse("a", "b", "c"), TGIS_STREAM, {"protocol": "tgis"}, exchanges=3)
+    assert [leg.exchange_index for leg in found.shadow] == [0, 1, 2]
+    assert prompts_of(found) == {leg.pair_id: text for leg, text in zip(found.shadow, "abc", strict=True)}
+    assert all(call.half_closed for call in found.received)
+    for live, shadow in zip(found.live, found.shadow, strict=True):
+        assert (shadow.status, shadow.end, shadow.complete, shadow.drop_reason) == ("OK", CallEnd.COMPLETED, True, None)
+        assert (shadow.pair_id, shadow.method) == (live.pair_id, "fmaas.GenerationService/GenerateStream")
+        assert shadow.output_digest == live.output_digest is not None
+        assert shadow.started_ns >= live.started_ns
+    spans = {said_by(call, META_TRACEPARENT).split("-")[2] for call in found.received}
+    assert spans == {f"{leg.span_id:016x}" for leg in found.shadow}
+    assert found.faults == {}
+
+
+def test_of_several_exchanges_one_may_be_untranslatable() -> None:
+    asked = converse("a", "b", "c")
+    strange: Any = asked.requests[1]
+    strange.ClearField("prompt")
+    found = mirrored("sync", "thread", asked, TGIS_STREAM, {"protocol": "tgis"}, exchanges=3)
+    assert sorted(prompts_of(found).values()) == ["a", "c"]
+    first, second, third = found.shadow
+    assert (first.status, third.status) == ("OK", "OK")
     assert (second.status, second.end, second.drop_reason) == (None, CallEnd.SHED, DropReason.UNTRANSLATABLE)
-    assert second.drop_detail == "it is not the first exchange of its stream"
-    assert [leg.exchange_index for leg in found.shadow] == [0, 1]
     assert found.faults == {f"x/candidate: untranslatable: {second.drop_detail}": 1}
+
+
+def test_exchanges_of_one_stream_are_not_asked_without_end_at_once() -> None:
+    over, most = threading.Event(), 32
+
+    def shadow(call: ReceivedCall, requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
+        list(requests)
+        over.wait(20)
+        yield from (message.SerializeToString() for message in TGIS_STREAM.messages)
+
+    asked = converse(*(str(at) for at in range(most + 2)))
+    settings: dict[str, Any] = {"methods": (asked.method,), "protocol": asked.protocol}
+    with Backend(shadow, workers=most + 4) as backend:
+        candidate = target(backend.address, translate={"protocol": "tgis"})
+        with world("sync", "thread", candidate, handler=Server("sync", BIDI, asked.answer), **settings) as it:
+            talk: Any = it.server.channel.stream_stream(asked.method)
+            assert len(list(talk(iter([one.SerializeToString() for one in asked.requests]), timeout=20))) == most + 2
+            backend.wait_for_calls(most)
+            over.set()
+            legs = it.settle(most + 2, grace=20.0)["candidate"]
+    assert len(backend.calls) == most
+    legs.sort(key=lambda leg: leg.exchange_index or 0)
+    assert [leg.drop_reason for leg in legs] == [None] * most + [DropReason.CONCURRENCY_LIMIT] * 2
+    assert {leg.status for leg in legs[:most]} == {"OK"}
+
+
+@pytest.mark.parametrize(("kind", "carrier"), [("sync", "thread"), ("aio", "loop")])
+def test_a_stream_that_its_client_leaves_stops_all_that_was_asked(kind: str, carrier: str) -> None:
+    def shadow(call: ReceivedCall, requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
+        list(requests)
+        call.ended.wait(20)
+        return iter(())
+
+    asked = converse("a", "b")
+    settings: dict[str, Any] = {"methods": (asked.method,), "protocol": asked.protocol}
+    with Backend(shadow) as backend:
+        candidate = target(backend.address, translate={"protocol": "tgis"})
+        with world(kind, carrier, candidate, handler=Server(kind, BIDI, asked.answer), **settings) as it:
+            left = threading.Event()
+
+            def requests() -> Iterator[bytes]:
+                yield from (one.SerializeToString() for one in asked.requests)
+                left.wait(20)
+
+            talk: Any = it.server.channel.stream_stream(asked.method)
+            call = talk(requests(), timeout=20)
+            backend.wait_for_calls(2)
+            call.cancel()
+            left.set()
+            assert all(one.ended.wait(20) for one in backend.calls)
+            legs = it.settle(2, grace=20.0)["candidate"]
+    assert [(leg.status, leg.end) for leg in legs] == [("CANCELLED", CallEnd.CANCELLED)] * 2
+
+
+def test_an_exchange_that_fails_counts_against_its_target_whichever_of_a_stream_it_is() -> None:
+    def shadow(call: ReceivedCall, requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
+        if b"b" in b"".join(requests):
+            context.abort(grpc.StatusCode.UNAVAILABLE, "as told")
+        yield from (message.SerializeToString() for message in TGIS_STREAM.messages)
+
+    asked = converse("a", "b", "c")
+    settings: dict[str, Any] = {"methods": (asked.method,), "protocol": asked.protocol}
+    breaker = {"least_calls": 1, "failures": 1.0, "open": "1m"}
+    with Backend(shadow) as backend:
+        candidate = target(backend.address, translate={"protocol": "tgis"}, breaker=breaker)
+        with world("sync", "thread", candidate, handler=Server("sync", BIDI, asked.answer), **settings) as it:
+            talk: Any = it.server.channel.stream_stream(asked.method)
+            assert list(talk(iter([one.SerializeToString() for one in asked.requests]), timeout=20))
+            assert until(lambda: not it.mesh.status()["experiments"][0]["targets"][0]["admits"])
+            legs = it.settle(3, grace=20.0)["candidate"]
+    assert sorted(leg.status or "" for leg in legs) == ["OK", "OK", "UNAVAILABLE"]
 
 
 def test_a_stream_with_one_exchange_is_translated() -> None:

@@ -202,7 +202,7 @@ async def test_a_target_that_refuses_connections_is_a_result(method: str) -> Non
 @pytest.mark.parametrize("method", [GENERATE, CONVERSE])
 async def test_a_hanging_target_ends_by_its_own_deadline(method: str) -> None:
     with Backend(hang) as backend:
-        async with mirror(at(backend, deadline="50ms")) as mirrored:
+        async with mirror(at(backend, deadline="500ms")) as mirrored:
             mirrored.unary(method=method)
             mirrored.done()
             (record,) = await mirrored.recorded()

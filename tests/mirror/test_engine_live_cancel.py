@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from itertools import count
 
@@ -11,6 +12,8 @@ import grpc
 import pytest
 from support.engines import ARITIES, Mirror, at, hang, mirror
 from support.experiments import CONVERSE, GENERATE, INGEST, STREAM_GENERATE, experiment, target
+from support.request_ends import RequestEnds
+from support.resources import until
 from support.wire import request
 
 from shadowmesh.mirror.frames import Abandon, Request, RequestEnd
@@ -63,7 +66,7 @@ async def test_a_detached_shadow_runs_to_its_own_end(method: str, status: str, e
 @pytest.mark.parametrize("method", ARITIES)
 async def test_a_detached_shadow_ends_at_its_own_deadline_at_the_latest(method: str) -> None:
     with Backend(hang) as backend:
-        async with mirror(at(backend, on_live_cancel="detach", deadline="80ms")) as mirrored:
+        async with mirror(at(backend, on_live_cancel="detach", deadline="500ms")) as mirrored:
             mirrored.unary(method=method)
             await asyncio.to_thread(backend.wait_for_calls, 1)
             mirrored.done(status="CANCELLED", end=CallEnd.CANCELLED)
@@ -96,6 +99,29 @@ async def test_a_detached_request_stream_is_sent_what_was_captured_then_half_clo
     assert (shadow.status, shadow.end, shadow.responses) == ("OK", CallEnd.COMPLETED, [b"onetwo"])
     assert shadow.curtailed is not half_closed
     assert shadow_leg(mirrored).complete is half_closed
+
+
+@pytest.mark.parametrize("method", STREAMS)
+@pytest.mark.parametrize("says", ["follow", "detach"])
+async def test_an_end_of_the_requests_right_before_the_client_has_left_was_none(method: str, says: str) -> None:
+    held = Held()
+    with Backend(held) as backend, RequestEnds(backend.port) as relay:
+        settings = experiment(target(address=relay.address, on_live_cancel=says), protocol="raw")
+        async with mirror(settings) as mirrored:
+            mirrored.begin(method=method)
+            mirrored.feed(Request(1, (1,), (b"one",), 1))
+            await asyncio.to_thread(until, lambda: [call.requests for call in backend.calls] == [[b"one"]])
+            now_ns = time.monotonic_ns()
+            mirrored.feed(RequestEnd(1, now_ns))
+            mirrored.done(status="CANCELLED", end=CallEnd.CANCELLED, at_ns=now_ns + 50_000)
+            held.go.set()
+            (record,) = await mirrored.recorded()
+            assert await asyncio.to_thread(until, lambda: relay.ends.total() == 1)
+    shadow = record.shadows["candidate"]
+    if says == "follow":
+        assert (shadow.end, relay.ends) == (CallEnd.CANCELLED, {"reset": 1})
+    else:
+        assert (shadow.end, shadow.curtailed, relay.ends) == (CallEnd.COMPLETED, True, {"half-closed": 1})
 
 
 @pytest.mark.parametrize("method", ARITIES)

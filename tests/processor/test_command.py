@@ -77,6 +77,7 @@ async def test_what_happens_meanwhile_is_a_line_with_its_time_on_standard_error(
             "this processor itself",
         ),
         ({"windw": "1s"}, 64, "processor.windw"),
+        ({"data": "/proc/none"}, 69, "processor.data: /proc/none cannot be used: No such file or directory"),
     ],
 )
 async def test_what_cannot_start_says_why_in_one_line(
@@ -95,7 +96,7 @@ async def test_a_name_is_refused_where_somebody_listens_on_one_of_its_addresses(
         process = await start("--config", config(tmp_path, listen=listen, http_listen=None))
         output, errors = await asyncio.wait_for(process.communicate(), 20)
     assert (process.returncode, output) == (69, b"")
-    assert f"shadowmesh: cannot listen on {listen}: is the port taken?\n" in errors.decode()
+    assert f"shadowmesh: processor.listen: cannot listen on {listen}: is the port taken?\n" in errors.decode()
 
 
 def test_legs_that_wait_are_not_walked_through_for_garbage_again_and_again() -> None:

@@ -438,7 +438,7 @@ async def test_a_taken_port_is_one_clear_error_and_leaves_no_other_port_open(key
         taken = f"127.0.0.1:{first.port if key == 'listen' else first.http_port}"
         settings = {"listen": "127.0.0.1:0", "http_listen": "127.0.0.1:0"} | {key: taken}
         second = Receiver(ProcessorSettings.model_validate(settings), ScriptedIntake())
-        with pytest.raises(StartError, match=rf"cannot listen on {taken}.*taken"):
+        with pytest.raises(StartError, match=rf"processor.{key}: cannot listen on {taken}.*taken"):
             await second.start()
         assert (second.port, second.http_port) == (0, 0)
 

@@ -296,6 +296,7 @@ async def test_the_command_comes_by_tls_with_a_token(
     [
         ("ftp://127.0.0.1:1", "neither host:port"),
         ("127.0.0.1:port", "127.0.0.1:port"),
+        ("http://[::1", "Invalid IPv6"),
         ("127.0.0.1:1", "nobody answers at 127.0.0.1:1"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -53,9 +54,47 @@ def test_where_there_is_none_there_is_none_after_it_unless_there_is_always_one(o
         assert identity().replaced(data, own, always=True) == made
 
 
+RID = "json(json_body, rid, text)"
+OPENAI = message_class("shadowmesh.views.sglang.OpenAiRequest")
+
+
+def in_json(text: str) -> bytes:
+    return wire.field(9, b"kept") + wire.field(1, text.encode())
+
+
+@given(IDS, IDS)
+def test_an_id_in_json_is_replaced_and_every_other_character_stays(live: str, own: str) -> None:
+    one = identity(RID, OPENAI)
+    before, after = '{"n" :1.0 , "rid": ', ', "user" : "a"}'
+    data = in_json(before + json.dumps(live) + after)
+    replaced = one.replaced(data, own)
+    assert replaced == in_json(before + json.dumps(own, ensure_ascii=False) + after)
+    assert (one.of(data, ()), one.of(replaced, ())) == (live, own)
+
+
+@pytest.mark.parametrize("text", ["{}", '{"rid":null}', '{"rid":""}', '{"rid":7}', "[]", "no json", ""])
+def test_json_without_an_id_has_none_after_it_unless_there_is_always_one(text: str) -> None:
+    one, data = identity(RID, OPENAI), in_json(text)
+    assert (one.of(data, ()), one.replaced(data, "own")) == ("", data)
+    if text.startswith("{"):
+        assert one.of(one.replaced(data, "own", always=True), ()) == "own"
+
+
+def test_several_ids_in_json_are_left_to_the_server() -> None:
+    one, data = identity(RID, OPENAI), in_json('{"prompt": ["a", "b"], "rid": ["1", "2"]}')
+    assert (one.of(data, ()), one.replaced(data, "own")) == ("", in_json('{"prompt": ["a", "b"]}'))
+
+
+@pytest.mark.parametrize("settings", ["json(json_body, n, integer)", "json(json_body, ids[*], text)", "json(rid)"])
+def test_what_is_no_one_text_in_json_is_no_id(settings: str) -> None:
+    with pytest.raises(ProtocolMapError):
+        identity(settings, OPENAI)
+
+
 @given(st.binary(max_size=60), IDS)
 def test_arbitrary_bytes_have_an_id_or_none_and_are_refused_or_changed(data: bytes, own: str) -> None:
-    for one in (identity(), identity({"id": "request_id", "always": True}), identity("md:x-id")):
+    always = [identity({"id": "request_id", "always": True}), identity({"id": RID, "always": True}, OPENAI)]
+    for one in (identity(), *always, identity(RID, OPENAI), identity("md:x-id")):
         assert isinstance(one.of(data, ()), str)
         try:
             replaced = one.replaced(data, own)

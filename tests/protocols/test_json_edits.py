@@ -53,6 +53,14 @@ def test_a_key_that_stands_twice_is_removed_and_changed_twice_and_read_as_parser
     assert json_edits.changed(text, "a", lambda value: value + "0") == '{"a": 10, "b": 2, "a": 30}'
 
 
+def test_what_is_removed_takes_nothing_with_it_but_what_parts_it_from_the_next() -> None:
+    text = '{ "a" : 1 ,"b": 2.50 , "c":3\n, "d": 4 }'
+    assert json_edits.removed(text, ["a"]) == '{ "b": 2.50 , "c":3\n, "d": 4 }'
+    assert json_edits.removed(text, ["b"]) == '{ "a" : 1 ,"c":3\n, "d": 4 }'
+    assert json_edits.removed(text, ["c", "d"]) == '{ "a" : 1 ,"b": 2.50 }'
+    assert json_edits.removed(text, ["a", "b", "c", "d"]) == "{  }"
+
+
 def test_what_is_not_there_changes_nothing() -> None:
     text = '{ "b" : 1.50 }'
     assert json_edits.removed(text, ["a"]) is text
@@ -62,7 +70,21 @@ def test_what_is_not_there_changes_nothing() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[1]", '"a"', "{", '{"a"}', '{"a":}', '{"a":1', '{"a":1,}', "{1:2}", '{"a":1 "b":2}', '{"a":' + "[" * 99_999],
+    [
+        "",
+        "[1]",
+        '"a"',
+        "{",
+        '{"a"}',
+        '{"a":}',
+        '{"a":1',
+        '{"a":1,}',
+        "{1:2}",
+        "{} }",
+        '{"a":1} b',
+        '{"a":1 "b":2}',
+        '{"a":' + "[" * 99_999,
+    ],
 )
 def test_what_is_no_object_is_refused(text: str) -> None:
     with pytest.raises(DecodeError):

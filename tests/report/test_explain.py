@@ -94,6 +94,12 @@ def test_what_an_unpriced_call_counts_as_is_said() -> None:
     assert "counts as $0.500 and 10 tokens" in said
 
 
+def test_which_pairs_are_no_evidence_is_said() -> None:
+    said = text(config(target(warm_up={"time": "90s", "calls": 1000})))
+    assert "no evidence until 1 min 30 s have passed since the first of them and it has had 1,000 calls" in said
+    assert "no evidence" not in text(config(target()))
+
+
 def test_a_share_of_the_budget_is_said() -> None:
     said = text(config(target(budget={"total": 5}), mirror={"budget": {"share": 0.5, "processes": 5, "state": "/x"}}))
     assert "Each engine has 10 % of every budget" in said

@@ -17,7 +17,7 @@ PAIRS = 4000
 
 def leg(seconds: Floats, state: State | None = None, **figures: Floats) -> LegColumns:
     unknown = np.full(len(seconds), np.nan)
-    names = ("first_chunk", "per_token", "input_tokens", "output_tokens", "cost")
+    names = ("first_chunk", "per_token", "input_tokens", "cached_tokens", "output_tokens", "cost", "in_flight")
     columns: dict[str, Any] = {name: figures.get(name, unknown) for name in names}
     return LegColumns(state=np.full(len(seconds), state or State.OK, np.uint8), duration=seconds, **columns)
 
@@ -33,6 +33,7 @@ def ledger(live: LegColumns, shadow: LegColumns, *, minutes: int = 100, currency
             control=None,
             exact=np.full(pairs, np.nan),
             texts=None,
+            lag=np.full(pairs, np.nan),
         )
     )
     return made

@@ -28,6 +28,11 @@ def test_it_fits_eighty_columns_and_keeps_trace_ids_whole() -> None:
         assert part in said
 
 
+def test_a_status_in_the_list_of_the_worst_is_one_word() -> None:
+    said = text(candidate(worst=tuple(replace(one, shadow_status="RESOURCE_EXHAUSTED") for one in worst())))
+    assert said.count(" resource_exhausted\n") == len(worst())
+
+
 def test_what_is_unknown_is_left_out() -> None:
     bare = CandidateReport(verdict=verdict(pairs=0, findings=()))
     assert "worst in" not in text(bare)

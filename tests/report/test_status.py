@@ -165,10 +165,21 @@ def test_what_is_unknown_is_not_drawn_as_zero() -> None:
     assert "and 3 more causes" in text
 
 
-def test_a_harm_guard_is_drawn_whatever_it_reports() -> None:
-    report = {"harm": "", "slots": [19, 1], "paused": False, "figures": [{"name": "p99", "on": 0.02051, "off": None}]}
+def test_a_harm_guard_says_what_it_has_seen_in_words() -> None:
+    latency = {
+        "name": "latency", "share_on": 0.1021, "share_off": None, "log_evidence": 0.41, "threshold": 7.6, "blocks": 3,
+    }  # fmt: skip
+    report = {
+        "harm": "", "slots_on": 19, "slots_off": 1, "calls_on": 1900, "calls_off": 0, "limit": 0.12,
+        "figures": [latency],
+    }  # fmt: skip
     text = words(text_of(INTERCEPTOR | {"harm_guard": report}))
-    assert "harm none, slots 19; 1, paused no, figures (name p99, on 0.02051, off unknown)" in text
+    assert "harm guard no harm seen on 1,900 calls in 19 slots, off 0 calls in 1 slots" in text
+    assert "over 120.0 ms: on 10.2 %, off unknown, evidence 0.41 of 7.6" in text
+    stopped = words(text_of(INTERCEPTOR | {"harm_guard": report | {"harm": "latency", "figures": []}}))
+    assert "harm guard harm by latency, mirroring has stopped" in stopped
+    begun = words(text_of(INTERCEPTOR | {"harm_guard": report | {"slots_on": 0, "slots_off": 0}}))
+    assert "harm guard nothing judged yet" in begun
 
 
 def test_a_processor_says_what_came_in_what_became_of_it_and_where_it_went() -> None:

@@ -9,6 +9,7 @@ from shadowmesh.report import units
     ("seconds", "text"),
     [
         (0.0, "0 s"),
+        (3e-13, "0 s"),
         (2.5e-6, "2.50 µs"),
         (0.0041, "4.10 ms"),
         (0.0916, "91.6 ms"),

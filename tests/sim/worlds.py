@@ -79,6 +79,7 @@ class World:
             control=None if self.floor is None else _leg(np.zeros(size, dtype=np.uint8), live),
             exact=np.full(size, np.nan),
             texts=self._texts(random, size),
+            lag=np.full(size, np.nan),
         )
         if self.path:
             again = latencies(random, (size,), ratio=self.path, correlation=self.correlation, given=live)[1]
@@ -129,6 +130,8 @@ def _leg(state: States, duration: Floats) -> LegColumns:
         first_chunk=unknown,
         per_token=unknown,
         input_tokens=unknown,
+        cached_tokens=unknown,
         output_tokens=np.ceil(_TOKENS_PER_SECOND * duration),
         cost=unknown,
+        in_flight=unknown,
     )

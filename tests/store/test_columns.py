@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from support.folded import ALWAYS, KEY, fold, pair
+from support.folded import ALWAYS, KEY, at, fold, pair
 from support.legs import T0, usage
 from support.stored_pairs import records
 from support.stores import OpenStore
@@ -20,7 +20,7 @@ from shadowmesh.store.records import PairRecord
 from shadowmesh.store.store import Store
 from shadowmesh.store.tables import TEXTS
 from shadowmesh.store.unfolded import ALL_NUMBERS, NOTHING_FOLDED, Extent, Unfolded
-from shadowmesh.verdict.facts import LegColumns, PairColumns, State
+from shadowmesh.verdict.facts import NO_PROMPT, LegColumns, PairColumns, State
 
 
 def columns_of(store: Store) -> list[tuple[str | None, int, PairColumns]]:
@@ -39,13 +39,14 @@ def figure(value: float | None) -> Any:
 
 
 def assert_as_said(columns: LegColumns, leg: Leg) -> None:
-    pace = pace_of(leg) if succeeded(leg) else None
-    known = columns.state[0] not in (State.MISSING, State.SHED, State.SKIPPED)
+    pace = pace_of(leg) if succeeded(leg) and not leg.warm_up else None
+    known = columns.state[0] not in (State.MISSING, State.SHED, State.SKIPPED, State.WARM_UP)
     assert columns.duration[0] == figure(leg.duration if known else None)
     assert columns.per_token[0] == figure(None if pace is None else pace.per_token)
     assert columns.input_tokens[0] == figure(leg.fields.input_tokens)
     assert columns.output_tokens[0] == figure(leg.fields.output_tokens)
-    if succeeded(leg):
+    assert columns.cached_tokens[0] == figure(leg.fields.cached_input_tokens)
+    if succeeded(leg) and not leg.warm_up:
         assert columns.first_chunk[0] == figure(leg.time_to_first_chunk)
 
 
@@ -68,6 +69,72 @@ def test_columns_say_what_the_records_say_whatever_they_are(open_store: OpenStor
     store.folding.restart()
     assert fold(store) == 1
     store.close()
+
+
+def test_of_live_the_calls_in_flight_are_reckoned_from_those_that_were_sampled(store: Store) -> None:
+    store.add(
+        [
+            pair("a", concurrency=3.0, probability=0.1),
+            pair("b", concurrency=1.0, probability=0.1),
+            pair("c", concurrency=3.0, probability=1.0),
+            pair("d", concurrency=None, probability=1.0),
+            pair("e", concurrency=3.0, probability=0.0),
+            pair("f", concurrency=3.0, probability=-2.0),
+        ],
+        now_ns=T0,
+    )
+    columns = the_columns(store)
+    assert list(columns.live.in_flight) == [figure(each) for each in (21.0, 1.0, 3.0, None, 3.0, 3.0)]
+    assert list(columns.shadow.in_flight) == [figure(each) for each in (3.0, 1.0, 3.0, None, 3.0, 3.0)]
+
+
+def test_the_lag_is_how_far_a_shadow_that_began_did_so_behind_live(store: Store) -> None:
+    def late(name: str, seconds: float, **changes: Any) -> PairRecord:
+        record = pair(name)
+        assert record.pair.shadow is not None
+        shadow = replace(record.pair.shadow, started_ns=at(seconds), **changes)
+        return record._replace(pair=replace(record.pair, shadow=shadow))
+
+    shed: dict[str, Any] = {"end": "shed", "drop_reason": "queue_full", "status": None}
+    one_sided = pair("d")
+    store.add(
+        [
+            late("a", 0.25),
+            late("b", -0.5),
+            late("c", 0.25, **shed),
+            one_sided._replace(pair=replace(one_sided.pair, shadow=None)),
+        ],
+        now_ns=T0,
+    )
+    lags = {seconds for _, _, columns in columns_of(store) for seconds in map(str, columns.lag.tolist())}
+    assert lags == {"0.25", "0.0", "nan"}
+
+
+def test_prompts_stand_beside_the_pairs_whose_live_leg_says_one(store: Store) -> None:
+    store.add([pair("a", prompt_bucket=7), pair("b"), pair("c", prompt_bucket=0)], now_ns=T0)
+    prompt = the_columns(store).prompt
+    assert prompt is not None
+    assert prompt.tolist() == [7, NO_PROMPT, 0]
+
+
+def test_without_any_prompt_there_is_no_column(store: Store) -> None:
+    store.add([pair("a")], now_ns=T0)
+    assert the_columns(store).prompt is None
+
+
+def test_a_control_that_was_warming_up_is_held_against_nothing(store: Store) -> None:
+    control = replace(KEY, target="control", target_digest="t0")
+    both = ("candidate", "control")
+    for name, warm_up in (("a", True), ("b", False)):
+        of_control = pair(name, key=control, targets=both, target_kind="control")
+        assert of_control.pair.shadow is not None
+        shadow = replace(of_control.pair.shadow, warm_up=warm_up)
+        store.add(
+            [pair(name, targets=both), of_control._replace(pair=replace(of_control.pair, shadow=shadow))], now_ns=T0
+        )
+    (columns,) = (columns for _, _, columns in columns_of(store) if columns.control is not None)
+    assert columns.control is not None
+    assert list(columns.control.state) == [State.MISSING, State.OK]
 
 
 def test_a_stream_that_ended_before_anything_came_takes_at_least_so_long_to_its_first_chunk(store: Store) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.folded import KEY, at, fold, pair, total
-from support.legs import T0, live
+from support.legs import T0, live, usage
 from support.postgresql import Server
 from support.stored_pairs import ended
 from support.stored_texts import compared, said, said_by
@@ -320,6 +320,10 @@ def test_the_ledgers_of_all_processors_are_one_ledger_of_all_rows(
                     dispatched=random.uniform(0, 400),
                     seconds=random.lognormvariate(-1, 1),
                     session=random.choice([None, 7, 8]),
+                    prompt_bucket=random.choice([None, 7, 8, 16_383]),
+                    concurrency=random.choice([None, 1.0, 2.5]),
+                    warm_up=random.random() < 0.3,
+                    fields=usage(10, 5, cached_input_tokens=random.choice([None, 0, 4])),
                 )
                 for _ in range(many)
             ]

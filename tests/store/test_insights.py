@@ -95,6 +95,22 @@ def test_the_least_similar_outputs_come_first(store: Store) -> None:
     assert found(store, By.SIMILARITY) == [("b", 0.2), ("a", 0.9)]
 
 
+def test_pairs_of_a_warm_up_are_no_trouble(store: Store) -> None:
+    def cost(amount: float) -> Cost:
+        return Cost(amount=amount, currency="USD", source="local")
+
+    common: dict[str, Any] = {"config_digest": KEY.config_digest}
+    theirs = {**common, "target_digest": KEY.target_digest, "warm_up": True, "ended_ns": T0 * 2}
+    store.add(
+        [
+            ended(live("a", cost=cost(1.0), **common), shadow("a", cost=cost(9.0), **theirs)),
+            ended(live("b", **common), shadow("b", **theirs, **FAILED)),
+        ],
+        now_ns=T0,
+    )
+    assert [found(store, by) for by in (By.DURATION, By.STATUS, By.COST)] == [[], [], []]
+
+
 def test_statuses_are_counted_by_what_became_of_both_legs(store: Store) -> None:
     lost = ended(live("e", config_digest=KEY.config_digest), None)
     shed = with_shadow("f", end="shed", status=None, complete=False, drop_reason="queue_full")

@@ -94,7 +94,7 @@ def test_a_file_that_another_process_makes_a_store_of_is_waited_for(lock: str, t
         opening.result(20).close()
 
 
-@pytest.mark.parametrize("version", ["1", "2"])
+@pytest.mark.parametrize("version", ["1", "2", "3"])
 def test_a_store_of_an_earlier_version_is_upgraded_with_all_it_holds(version: str, url: str, tmp_path: Path) -> None:
     with open_at(f"sqlite:///{tmp_path}/today.db") as today:
         today.add([pair("a"), pair("b", dispatched=1)], now_ns=T0)
@@ -111,7 +111,7 @@ def test_a_store_of_an_earlier_version_is_upgraded_with_all_it_holds(version: st
             connection.execute(then.insert(), known)
     database.close()
 
-    with pytest.raises(StoreError, match=f"its schema is {version} and this ShadowMesh reads 3"):
+    with pytest.raises(StoreError, match=f"its schema is {version} and this ShadowMesh reads 4"):
         Reader.open(url)
     with open_at(url) as store:
         assert {stored.record.pair.pair_id for stored in store.reader.pairs(PairFilter())} == {"a", "b"}
@@ -127,7 +127,7 @@ def test_a_store_of_a_newer_version_is_refused_in_one_clear_line(open_store: Ope
     with store._database.writing() as connection:
         connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '99'")
     for attempt in (lambda: open_store("two"), lambda: Reader.open(url)):
-        with pytest.raises(StoreError, match="its schema 99 is newer than this ShadowMesh, which knows up to 3"):
+        with pytest.raises(StoreError, match="its schema 99 is newer than this ShadowMesh, which knows up to 4"):
             attempt()
 
 
@@ -147,7 +147,7 @@ def test_a_reader_neither_makes_nor_upgrades_a_store(url: str, open_store: OpenS
         assert not Path(url.removeprefix("sqlite:///")).exists()
     store = open_store()
     with store._database.writing() as connection:
-        connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '3'")
+        connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '4'")
     Reader.open(url).close()
 
 

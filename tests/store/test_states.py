@@ -32,6 +32,8 @@ def state_of(leg: Leg) -> State:
         ({"status": None, "end": CallEnd.SHED, "complete": False}, State.SHED),
         ({"status": "OK", "end": "of a later version"}, State.MISSING),
         ({"status": "OK", "drop_reason": "of a later version"}, State.SHED),
+        ({"warm_up": True}, State.WARM_UP),
+        ({"status": None, "end": CallEnd.SHED, "drop_reason": DropReason.CIRCUIT_OPEN, "warm_up": True}, State.WARM_UP),
     ],
 )
 def test_how_a_leg_ended_is_a_state(said_of_leg: dict[str, Any], state: State) -> None:

@@ -17,7 +17,7 @@ from support.stores import OpenStore
 
 from shadowmesh.compare.comparison import compare
 from shadowmesh.errors import StoreError
-from shadowmesh.model import Fields, Pair
+from shadowmesh.model import PROMPT_BUCKETS, Fields, Pair
 from shadowmesh.processor.metrics import PairMetrics
 from shadowmesh.store.evidence import EvidenceBook
 from shadowmesh.store.reader import PairFilter
@@ -238,6 +238,15 @@ def test_the_session_of_an_exchange_is_kept_where_it_is_one(store: Store) -> Non
     pairs = [stored.record.pair for stored in store.reader.pairs(PairFilter())]
     found = {pair.pair_id: pair.live.session for pair in pairs if pair.live is not None}
     assert found == {"p0": None, "p1": 0, "p2": 255, "p3": None, "p4": None}
+
+
+def test_the_bucket_of_a_prompt_is_kept_where_it_is_one(store: Store) -> None:
+    last = PROMPT_BUCKETS - 1
+    for number, bucket in enumerate((None, 0, last, last + 1, 2**40)):
+        store.add([ended(live(f"p{number}", prompt_bucket=bucket), shadow(f"p{number}"))], now_ns=NOW)
+    pairs = [stored.record.pair for stored in store.reader.pairs(PairFilter())]
+    found = {pair.pair_id: pair.live.prompt_bucket for pair in pairs if pair.live is not None}
+    assert found == {"p0": None, "p1": 0, "p2": last, "p3": None, "p4": None}
 
 
 def test_captured_text_is_stored_once_and_found_by_its_pair(store: Store) -> None:

@@ -8,6 +8,7 @@ It serves several servers at once, so that a live server and a shadow may be one
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, NamedTuple
@@ -26,7 +27,7 @@ SECONDS = 20.0
 
 
 class Protocol(NamedTuple):
-    """What two requests and two answers of a protocol are."""
+    """What two requests and two answers of a protocol are; ``in_json`` is the field whose JSON has the id."""
 
     name: str
     generate: str
@@ -34,6 +35,7 @@ class Protocol(NamedTuple):
     id_field: str
     piece: Message
     end: Message
+    in_json: str = ""
 
     @property
     def abort(self) -> str:
@@ -50,8 +52,10 @@ class Protocol(NamedTuple):
 
     def asked(self, live_id: str) -> bytes:
         """Return the request of a call with this id."""
-        message = view(self.request, **({self.id_field: live_id} if live_id else {}))
-        return message.SerializeToString()
+        fields: dict[str, Any] = {self.id_field: live_id} if live_id else {}
+        if self.in_json:
+            fields = {self.in_json: json.dumps({"messages": [], **fields}).encode()}
+        return view(self.request, **fields).SerializeToString()
 
     def aborting(self, *ids: str) -> bytes:
         """Return the request that ends these."""
@@ -79,6 +83,15 @@ SGLANG = Protocol(
     view("sglang.TextGenerateResponse", text="four"),
     view("sglang.TextGenerateResponse", text="four", finished=True),
 )
+SGLANG_JSON = Protocol(
+    "sglang",
+    "/sglang.runtime.v1.SglangService/ChatComplete",
+    "sglang.OpenAiRequest",
+    "rid",
+    view("sglang.OpenAiChunk", json_chunk=b'{"choices":[{"index":0,"delta":{"content":"four"}}]}'),
+    view("sglang.OpenAiChunk", finished=True),
+    in_json="json_body",
+)
 OPENENGINE = Protocol(
     "openengine",
     "/openengine.v1.Inference/Generate",
@@ -95,7 +108,7 @@ TRTLLM = Protocol(
     view("smg.TrtllmGenerateResponse", chunk={"token_ids": [7]}),
     view("smg.TrtllmGenerateResponse", complete={"output_token_ids": [7], "finish_reason": "abort"}),
 )
-PROTOCOLS = (VLLM, SGLANG_SMG, TRTLLM, MLX, TOKENSPEED, SGLANG, OPENENGINE)
+PROTOCOLS = (VLLM, SGLANG_SMG, TRTLLM, MLX, TOKENSPEED, SGLANG, SGLANG_JSON, OPENENGINE)
 
 
 class IdEngine:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from support.legs import SECOND, T0, live, shadow
 
 from shadowmesh.compare.comparison import compare
-from shadowmesh.model import ChunkGaps, Comparison, Cost, Fields, Leg, Pair
+from shadowmesh.model import PROMPT_BUCKETS, ChunkGaps, Comparison, Cost, Fields, Leg, Pair
 from shadowmesh.names import CallEnd, Check, CostSource, Outcome
 from shadowmesh.store.records import PairRecord
 
@@ -108,6 +108,7 @@ def _facts(draw: st.DrawFn) -> dict[str, Any]:
         "experiment_version": draw(_names),
         "method": draw(_names),
         "decision": draw(st.sampled_from(["mirrored", "dropped"])),
+        "warm_up": draw(st.booleans()),
         "fields": draw(_fields),
     }
 
@@ -117,7 +118,8 @@ def records(draw: st.DrawFn, pair_id: str = "p1") -> PairRecord:
     """Draw a pair of any shape: one side missing, evicted, or with captured text that was compared."""
     common: dict[str, Any] = {"exchange_index": draw(st.none() | st.integers(0, 1000))}
     sides = draw(st.sampled_from(["both", "both", "live", "shadow"]))
-    live_leg = live(pair_id, **draw(_facts()), **common) if sides != "shadow" else None
+    buckets: dict[str, Any] = {"prompt_bucket": draw(st.none() | st.integers(0, PROMPT_BUCKETS - 1))}
+    live_leg = live(pair_id, **draw(_facts()), **buckets, **common) if sides != "shadow" else None
     shadow_leg = shadow(pair_id, **draw(_facts()), **common) if sides != "live" else None
     record = ended(live_leg, shadow_leg, evicted=sides == "live" and draw(st.booleans()))
     if not record.comparison.matches or draw(st.booleans()):

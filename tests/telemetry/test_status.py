@@ -215,7 +215,8 @@ def test_it_ends_without_a_trace_more_than_once_and_before_it_began(tmp_path: Pa
             assert open_still.recv(1) == b""
         endpoint.close()
         assert endpoint.address is None
-    assert set(threading.enumerate()) == before
+    # Those of other tests may still be ending.
+    assert set(threading.enumerate()) <= before
     assert list(tmp_path.iterdir()) == []
 
 

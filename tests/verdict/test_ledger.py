@@ -16,6 +16,7 @@ from shadowmesh.verdict import blocks
 from shadowmesh.verdict.facts import MEASURES, PairColumns, State
 from shadowmesh.verdict.ledger import COST_UNITS, MINUTE_NS, Ledger
 from shadowmesh.verdict.ledger_bytes import MARK
+from shadowmesh.verdict.tally import Tally
 
 
 def shuffled(columns: PairColumns, seed: int) -> PairColumns:
@@ -117,18 +118,34 @@ def test_amounts_tell_the_mean_change_and_its_spread() -> None:
     assert moments.deviation == pytest.approx(expected.std(ddof=1))
 
 
-def test_a_ledger_of_the_version_before_is_read() -> None:
-    ledger = ledger_of(drawn(100))
-    plain = zlib.decompress(ledger.to_bytes()[len(MARK) :])
+@pytest.mark.parametrize("mark", [b"SML\x02", b"SML\x03"])
+def test_a_ledger_of_a_version_before_is_read(mark: bytes) -> None:
+    columns = drawn(100, live_errors=0.2, shadow_errors=0.2)
+    ledger, then = ledger_of(columns), ledger_of(columns)
+    states, pairs = then.tally("states").items()
+    live, shadow = np.divmod(states, len(State))
+    then.tallies["states"] = Tally(live * 7 + shadow, pairs)
+    plain = zlib.decompress(then.to_bytes()[len(MARK) :])
     (length,) = struct.unpack_from("<I", plain)
     header, arrays = json.loads(plain[4 : 4 + length]), plain[4 + length :]
-    for numbers in header["moments"].values():
-        numbers[4:4] = [7, 8]
+    if mark == b"SML\x02":
+        for numbers in header["moments"].values():
+            numbers[4:4] = [7, 8]
     text = json.dumps(header).encode()
-    data = b"SML\x02" + zlib.compress(struct.pack("<I", len(text)) + text + arrays)
+    data = mark + zlib.compress(struct.pack("<I", len(text)) + text + arrays)
     assert Ledger.from_bytes(data).to_bytes() == ledger.to_bytes()
-    with pytest.raises(ValueError, match="ledger"):
-        Ledger.from_bytes(MARK + data[len(MARK) :])
+    if mark == b"SML\x02":
+        with pytest.raises(ValueError, match="ledger"):
+            Ledger.from_bytes(MARK + data[len(MARK) :])
+
+
+@pytest.mark.parametrize("name", ["prompts", "lag", "answer", "load.live.duration", "circumstances"])
+@pytest.mark.parametrize("key", [-1, 1 << 40])
+def test_counts_of_what_there_is_not_are_refused(name: str, key: int) -> None:
+    ledger = ledger_of(drawn(10))
+    ledger.tally(name).add(np.array([key]), np.array([1]))
+    with pytest.raises(ValueError, match="out of range"):
+        Ledger.from_bytes(ledger.to_bytes())
 
 
 @given(st.binary(max_size=200))
