@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import PrivateAttr, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from shadowmesh.catalog import strict_yaml
+from shadowmesh.catalog import strict_yaml, tokenizers
 from shadowmesh.catalog.catalog import RAW, Catalog
 from shadowmesh.catalog.configured import ProtocolSettings, configured
 from shadowmesh.compare import guards
@@ -27,7 +27,7 @@ from shadowmesh.policy.routes import matches
 from shadowmesh.policy.timebox import share_of
 from shadowmesh.processor.settings import ProcessorSettings
 from shadowmesh.proxy.settings import ProxySettings
-from shadowmesh.settings import Settings
+from shadowmesh.settings import Settings, complaint, is_known
 from shadowmesh.telemetry.settings import TelemetrySettings
 from shadowmesh.verdict.plan import Plan
 
@@ -197,17 +197,17 @@ def parse(text: str, *, source: str = "") -> Config:
     try:
         return Config.model_validate({} if loaded is None else loaded)
     except ValidationError as error:
-        first, *others = error.errors(include_url=False)
-        problem = str(first["msg"]).removeprefix("Value error, ")
-        if first["type"] == "extra_forbidden":
-            problem = "unknown key"
-        elif not isinstance(first["input"], (dict, list, Config)) and _SECRETS.isdisjoint(first["loc"]):
+        wrong = sorted(error.errors(include_url=False), key=is_known)
+        first = wrong[0]
+        problem = complaint(first, Config)
+        secret = not _SECRETS.isdisjoint(first["loc"])
+        if is_known(first) and not secret and not isinstance(first["input"], (dict, list, Config)):
             problem = f"{problem} (got {_shown(first['input'])!r})"
         # An element that is wrong makes its list "too short" as well.
-        others = [other for other in others if first["loc"][: len(other["loc"])] != other["loc"]]
+        others = [one for one in wrong if first["loc"][: len(one["loc"])] != one["loc"]]
         if others:
             problem += f" (and {len(others)} more)"
-        key = first.get("ctx", {}).get("key") or _key_path(first["loc"])
+        key = first.get("ctx", {}).get("key") or _key_path(first["loc"], loaded)
         raise ConfigError(problem.replace("\n", " "), source=source, key=key) from error
 
 
@@ -250,6 +250,19 @@ def check_credentials(config: Config, *, source: str = "") -> None:
         raise ConfigError(problem, source=source, key=key)
 
 
+def check_tokenizers(config: Config, *, source: str = "") -> None:
+    """
+    Check that tokenizers are there, and the package that reads them; the processor needs none.
+
+    Raises:
+        ConfigError: a file is missing, or the package is.
+    """
+    try:
+        tokenizers.check(config.mirror.tokenizers)
+    except ConfigError as error:
+        raise ConfigError(error.problem, source=source, key=f"mirror.tokenizers.{error.key}") from error
+
+
 def _shown(value: object) -> object:
     """Return a value as it may be repeated: an address without the password somebody has put into it."""
     from shadowmesh.telemetry.snapshot import without_secrets
@@ -257,8 +270,14 @@ def _shown(value: object) -> object:
     return without_secrets(value) if isinstance(value, str) else value
 
 
-def _key_path(location: Sequence[str | int]) -> str:
-    path = ""
-    for part in location:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+def _key_path(location: Sequence[str | int], inside: object) -> str:
+    path, last = "", len(location) - 1
+    for place, part in enumerate(location):
+        if isinstance(inside, dict) and (place == last or part in inside):
+            path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+            inside = inside.get(part)
+        elif isinstance(inside, list) and isinstance(part, int):
+            path += f"[{part}]"
+            inside = inside[part]
+        # Anything else is the name of one of several shapes, which nobody has written.
     return path

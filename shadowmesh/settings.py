@@ -8,7 +8,9 @@ unknown keys, so a misspelt key is an error and never a default.
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
@@ -18,12 +20,65 @@ _LONGEST = 366 * 86400.0
 _LARGEST = 16 << 30
 _LAST_PORT = 65535
 _QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+_MAPPINGS = frozenset({"model_type", "model_attributes_type", "dict_type", "mapping_type"})
+_LISTS = frozenset({"tuple_type", "list_type"})
 
 
 class Settings(BaseModel):
     """Frozen, and strict about keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=False)
+
+
+def is_known(error: Mapping[str, Any]) -> bool:
+    """Return whether the key is known that an error is about; sorted by it, a misspelt key stands before its loss."""
+    return bool(error["type"] != "extra_forbidden")
+
+
+def complaint(error: Mapping[str, Any], model: type[BaseModel] | None = None) -> str:
+    """
+    Return what is wrong, in one clause and in the words of who wrote a file: a list, and no tuple.
+
+    Args:
+        error: one of those that a ``ValidationError`` has.
+        model: what was validated, for the key that an unknown one was perhaps meant to be.
+    """
+    kind = error["type"]
+    if not is_known(error):
+        *above, key = error["loc"]
+        near = get_close_matches(str(key), _keys(model, above) if model is not None else (), 1)
+        return f"unknown key, perhaps {near[0]}" if near else "unknown key"
+    if kind in _MAPPINGS:
+        return "not a mapping of keys to values"
+    if kind in _LISTS:
+        return "not a list"
+    if kind == "too_short":
+        return f"too few, at least {error['ctx']['min_length']}"
+    return str(error["msg"]).removeprefix("Value error, ")
+
+
+def _keys(model: type[BaseModel], location: Iterable[str | int]) -> list[str]:
+    """Return the keys there are at a place."""
+    models = [model]
+    for part in location:
+        inner = [
+            found
+            for one in models
+            if part in one.model_fields
+            for found in _models(one.model_fields[str(part)].annotation)
+        ]
+        # What is no key is a place in a list or the name of one of several shapes, and goes no deeper.
+        models = inner or models
+    return [field.alias or name for one in models for name, field in one.model_fields.items()]
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the models that a type is made of."""
+    inner = get_args(annotation)
+    if not inner and isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for one in inner:
+        yield from _models(one)
 
 
 def _quantity(value: object, units: dict[str, float] | dict[str, int], example: str) -> object:

@@ -59,8 +59,13 @@ def test_an_empty_file_is_a_configuration_with_nothing_in_it(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "key", "problem"),
     [
-        (changed("mirror:", "miror:"), "miror", "unknown key"),
-        (changed("rate: 0.5", "rat: 0.5"), "experiments[0].targets[0].rat", "unknown key"),
+        (changed("mirror:", "miror:"), "miror", "unknown key, perhaps mirror"),
+        (changed("rate: 0.5", "rat: 0.5"), "experiments[0].targets[0].rat", "unknown key, perhaps rate"),
+        (changed("name: control", "nme: control"), "experiments[0].targets[1].nme", "perhaps name (and 1 more)"),
+        (changed("window: 5s", "store: {retention: {pairs: {ag: 3d}}}"), "processor.store.retention.pairs.ag", "age"),
+        (changed("rate: 0.5", "tls: {rots: x}"), "experiments[0].targets[0].tls.rots", "perhaps roots"),
+        (changed("rate: 0.5", "nonsense: 1"), "experiments[0].targets[0].nonsense", "unknown key"),
+        (changed("mirror:", "reload: {every: [1]}\nmirror:"), "reload.every", "valid number"),
         (changed("rate: 0.5", "rate: 1.5"), "experiments[0].targets[0].rate", "less than or equal to 1 (got 1.5)"),
         (changed("rate: 0.5", "rate: on"), "experiments[0].targets[0].rate", "(got True)"),
         (changed("rate: 0.5", "rate: half"), "experiments[0].targets[0].rate", "(got 'half')"),
@@ -68,15 +73,16 @@ def test_an_empty_file_is_a_configuration_with_nothing_in_it(text: str) -> None:
         (changed("kind: control", "kind: canary"), "experiments[0].targets[1].kind", "(got 'canary')"),
         (changed("name: control", "name: candidate"), "experiments[0]", "two targets of one experiment"),
         (changed('["/shadowmesh.v1.Inference/*"]', "[oops]"), "experiments[0].methods", "'oops' is neither"),
-        (changed('["/shadowmesh.v1.Inference/*"]', "[]"), "experiments[0].methods", "at least 1 item"),
+        (changed('["/shadowmesh.v1.Inference/*"]', "[]"), "experiments[0].methods", "too few, at least 1"),
         (changed("name: summaries", "name: 7"), "experiments[0].name", "(got 7)"),
         (changed("carrier: thread", "carrier: pigeon"), "mirror.carrier", "(got 'pigeon')"),
         (changed("1MiB", "1 acre"), "mirror.capture_bytes", "not a quantity such as"),
-        (changed('otlp: {endpoint: "http://127.0.0.1:4317"}', "otlp: here"), "telemetry.otlp", "(got 'here')"),
+        (changed('otlp: {endpoint: "http://127.0.0.1:4317"}', "otlp: here"), "telemetry.otlp", "not a mapping"),
+        (changed('["/shadowmesh.v1.Inference/*"]', "{}"), "experiments[0].methods", "not a list"),
         (changed('{endpoint: "http://127.0.0.1:4317"}', "{}"), "telemetry.otlp.endpoint", "Field required"),
         (changed("window: 5s", "window: 0s"), "processor.window", "greater than 0"),
         (changed("  - name:", "  - protocol: nope\n    name:"), "experiments[0].protocol", "'nope' is none of"),
-        ("[1, 2]", "", "valid dictionary"),
+        ("[1, 2]", "", "not a mapping"),
         ("just text", "", "(got 'just text')"),
         ("experiments: 7", "experiments", "(got 7)"),
         ("experiments: [{}]", "experiments[0].name", "Field required (and 2 more)"),
@@ -88,6 +94,14 @@ def test_a_wrong_key_type_or_range_is_named_by_its_path(text: str, key: str, pro
     assert problem in error.problem
     assert error.key == key
     assert error.source == "mesh.yaml"
+
+
+def test_a_key_stands_where_it_was_written_whatever_shapes_there_are() -> None:
+    error = problem_of(changed("  - name:", "  - sampling: {by: {metdata: x}}\n    name:"))
+    assert (error.key, error.problem) == (
+        "experiments[0].sampling.by.metdata",
+        "unknown key, perhaps metadata",
+    )
 
 
 def test_two_experiments_of_one_name_are_refused_at_the_second() -> None:
@@ -167,7 +181,7 @@ def test_a_file_is_read_and_named_in_what_is_wrong_with_it(tmp_path: Path) -> No
     path.write_text(changed("mirror:", "miror:"), encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
         load(path)
-    assert str(caught.value) == f"{path}: miror: unknown key"
+    assert str(caught.value) == f"{path}: miror: unknown key, perhaps mirror"
 
 
 def test_a_file_that_is_missing_is_said_to_be(tmp_path: Path) -> None:

@@ -206,7 +206,11 @@ def test_every_example_passes_check_config(
 ) -> None:
     monkeypatch.setenv("CANDIDATE_TOKEN", "one")
     file = tmp_path / "shadowmesh.yaml"
-    file.write_text(YAML[number])
+    # Where its files are does not matter, but that they are there.
+    tokenizer = tmp_path / "llama-3" / "tokenizer.json"
+    tokenizer.parent.mkdir()
+    tokenizer.touch()
+    file.write_text(YAML[number].replace("/var/lib/acme/llama-3", str(tokenizer.parent)))
     assert main(["check-config", str(file)]) == 0, capsys.readouterr().err
     assert main(["check-config", "--explain", "--rate", "200", str(file)]) == 0
 

@@ -24,7 +24,7 @@ from shadowmesh.policy.headers import is_credential
 from shadowmesh.protocols.map_settings import ProtocolMapSettings
 from shadowmesh.protocols.protocol_map import Classes, MethodMap, bind
 from shadowmesh.schema.descriptors import message_class
-from shadowmesh.settings import Settings
+from shadowmesh.settings import Settings, complaint, is_known
 
 _MOST_BYTES = 1024 * 1024
 _METHOD = re.compile(r"/[\w.]+/\w+")
@@ -126,9 +126,9 @@ def read_map(file: str | Path) -> ProtocolMapSettings:
 
 
 def _refuse(file: str | Path, error: ValidationError) -> NoReturn:
-    first, *others = error.errors(include_url=False, include_input=False)
+    first, *others = sorted(error.errors(include_url=False, include_input=False), key=is_known)
     where = ".".join(str(part) for part in first["loc"])
-    problem = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+    problem = complaint(first, ProtocolMapSettings)
     more = f" (and {len(others)} more)" if others else ""
     said = ": ".join(part for part in (str(file), where, problem) if part)
     raise ProtocolMapError(" ".join(said.split())[:500] + more) from error

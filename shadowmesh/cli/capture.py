@@ -18,6 +18,7 @@ from shadowmesh.errors import ConfigError, StartError
 from shadowmesh.mirror.capture_settings import CaptureSettings
 from shadowmesh.names import CaptureResult
 from shadowmesh.proxy.settings import ProxySettings
+from shadowmesh.settings import complaint
 from shadowmesh.telemetry.providers import sdk_disabled
 
 
@@ -35,7 +36,7 @@ def capture(
     method: Annotated[
         list[str] | None, typer.Option(metavar="PATTERN", help="Methods to capture; by default all. May be repeated.")
     ] = None,
-    rate: Annotated[float | None, typer.Option(min=0, max=1, help="The share of calls to capture (1).")] = None,
+    rate: Annotated[float | None, typer.Option(min=0, max=1, metavar="SHARE", help="Of calls to capture (1).")] = None,
     metadata: Annotated[
         list[str] | None, typer.Option(metavar="KEY", help="Metadata to write; by default none. May be repeated.")
     ] = None,
@@ -74,7 +75,8 @@ def _settings(configured: CaptureSettings | None, given: dict[str, object]) -> C
         return CaptureSettings.model_validate({**values, **given})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise typer.BadParameter(str(first["msg"]).removeprefix("Value error, ")) from error
+        option = {"methods": "--method"}.get(str(first["loc"][0]), f"--{first['loc'][0]}".replace("_", "-"))
+        raise typer.BadParameter(complaint(first), param_hint=option) from error
 
 
 async def _serve(proxy: ProxySettings, settings: CaptureSettings, catalog: Catalog) -> None:
@@ -92,7 +94,7 @@ async def _serve(proxy: ProxySettings, settings: CaptureSettings, catalog: Catal
         await running.start()
         # At once, because what is too old is deleted from then on.
         capture.live.start()
-        typer.echo(announcement(proxy, running.port))
+        typer.echo(announcement("capture", proxy, running.port))
         typer.echo(_warning(settings), err=True)
         await stop.wait()
         await running.drain(proxy.grace)

@@ -24,10 +24,14 @@ def check_config(
     rate: Annotated[
         float | None, typer.Option(min=0, metavar="CALLS", help="--explain: covered live calls per second.")
     ] = None,
-    input_tokens: Annotated[int | None, typer.Option(min=0, help=f"{_LOAD}its input tokens.")] = None,
-    output_tokens: Annotated[int | None, typer.Option(min=0, help=f"{_LOAD}its output tokens.")] = None,
-    seconds: Annotated[float | None, typer.Option(min=0.001, help=f"{_LOAD}how long it takes.")] = None,
-    model: Annotated[str | None, typer.Option(help=f"{_LOAD}the model it asks for.")] = None,
+    input_tokens: Annotated[int | None, typer.Option(min=0, metavar="TOKENS", help=f"{_LOAD}its input tokens.")] = None,
+    output_tokens: Annotated[
+        int | None, typer.Option(min=0, metavar="TOKENS", help=f"{_LOAD}its output tokens.")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.001, metavar="SECONDS", help=f"{_LOAD}how long it takes.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(metavar="NAME", help=f"{_LOAD}the model it asks for.")] = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of such a file.")] = False,
 ) -> None:
     """Check a configuration file; 0 if it is good, 64 with the wrong key if not."""
@@ -45,6 +49,7 @@ def check_config(
         raise typer.BadParameter("nothing is said of costs without --rate")
     loaded = config.load(file)
     config.check_credentials(loaded, source=str(file))
+    config.check_tokenizers(loaded, source=str(file))
     if explained:
         _explain(loaded, *load, as_json=as_json)
     elif as_json:

@@ -13,7 +13,7 @@ from typing import IO, Annotated
 
 import typer
 
-from shadowmesh.cli.store_options import MOMENT, moment, store_url
+from shadowmesh.cli.store_options import MOMENT, STORE, moment, store_url
 from shadowmesh.errors import StartError
 from shadowmesh.names import Outcome
 
@@ -26,7 +26,7 @@ class Format(StrEnum):
 
 
 def export(
-    store: Annotated[str, typer.Option(metavar="URL", help="sqlite:///path, or postgresql://user@host/database.")],
+    store: Annotated[str, typer.Option(metavar="URL", help=STORE)],
     file_format: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.JSONL,
     experiment: Annotated[str | None, typer.Option(metavar="NAME", help="Only this experiment.")] = None,
     target: Annotated[str | None, typer.Option(metavar="NAME", help="Only this target.")] = None,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shadowmesh import config as configuration
-from shadowmesh.cli.store_options import MOMENT, moment, seconds, store_url
+from shadowmesh.cli.store_options import MOMENT, STORE, moment, seconds, store_url
 from shadowmesh.errors import ShadowMeshError, StartError, StoreError
 from shadowmesh.verdict.records import Answer
 
@@ -29,9 +29,7 @@ Ask = Callable[[], "Judgement"]
 
 
 def gate(
-    store: Annotated[
-        str | None, typer.Option(metavar="URL", help="sqlite:///path, or postgresql://user@host/database.")
-    ] = None,
+    store: Annotated[str | None, typer.Option(metavar="URL", help=STORE)] = None,
     config: Annotated[
         Path | None,
         typer.Option("--config", "-c", metavar="FILE", help="The criteria, and the store where --store is not given."),
@@ -91,15 +89,11 @@ def look(
     Judge what is in a store now.
 
     Raises:
-        StartError: what reads stores is not installed.
         StoreError: it is not there, or fails.
         UnknownNameError: it has candidates, and none of these names.
     """
-    try:
-        from shadowmesh.store.evidence import EvidenceBook
-        from shadowmesh.store.reader import Reader
-    except ImportError as error:
-        raise StartError(f"{error.name} is missing: pip install 'shadowmesh[processor]'") from error
+    from shadowmesh.store.evidence import EvidenceBook
+    from shadowmesh.store.reader import Reader
     from shadowmesh.verdict.judgement import judgement
 
     now_ns = time.time_ns()
@@ -160,10 +154,18 @@ def _needed(judged: Judgement) -> float | None:
 
 
 def sources(
-    store: str | None, config: Path | None, experiment: str | None, target: str | None
+    store: str | None,
+    config: Path | None,
+    experiment: str | None,
+    target: str | None,
+    *,
+    ways: str = "one of --store, --config and --processor",
 ) -> tuple[str, Sequence[Plan]]:
     """
     Return the store to read and the experiments to judge by: none without a file.
+
+    Args:
+        ways: the options of which one has to be there.
 
     Raises:
         ConfigError: the file is none.
@@ -171,7 +173,7 @@ def sources(
     """
     if config is None:
         if store is None:
-            raise typer.BadParameter("one of --store, --config and --processor says whose evidence to judge")
+            raise typer.BadParameter(f"{ways} says whose evidence to judge")
         return store_url(store), ()
     loaded = configuration.load(config)
     plans = configuration.plans(loaded)

@@ -19,7 +19,7 @@ _HIDES_US = "opentelemetry-instrument"
 
 def instrument(
     config: Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration file.")],
-    command: Annotated[list[str], typer.Argument(metavar="-- PROGRAM [ARGUMENT]...", help="What to run.")],
+    command: Annotated[list[str], typer.Argument(metavar="-- PROGRAM", help="What to run, and its arguments.")],
 ) -> None:
     """
     Run a Python program, and mirror the calls of the gRPC servers that it and its child processes build.

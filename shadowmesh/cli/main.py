@@ -38,6 +38,11 @@ _CODES: tuple[tuple[type[Exception], int], ...] = (
     (ShadowMeshError, EX_SOFTWARE),
 )
 
+_EXTRAS = {
+    **dict.fromkeys(("alembic", "grpc_health", "rapidfuzz", "sqlalchemy", "starlette", "uvicorn"), "processor"),
+    **dict.fromkeys(("jinja2", "matplotlib"), "report"),
+}
+
 app = typer.Typer(
     name="shadowmesh",
     help="Mirror live gRPC model calls to shadow backends and compare them, pair by pair.",
@@ -65,17 +70,17 @@ def _root(
         raise typer.BadParameter("a command is missing; see shadowmesh --help")
 
 
-app.command()(demo)
-app.command()(processor)
-app.command()(proxy)
-app.command()(instrument)
-app.command()(capture)
-app.command()(status)
-app.command()(report)
-app.command()(export)
-app.command()(gate)
-app.command("check-config")(check_config)
-app.add_typer(protocol, name="protocol")
+app.command(short_help="Watch a live and a shadow model answer the same calls.")(demo)
+app.command(short_help="Receive spans, pair live and shadow legs, compare and export.")(processor)
+app.command(short_help="Forward every call to a live server, and mirror it.")(proxy)
+app.command(short_help="Run a Python program with the interceptor in it.")(instrument)
+app.command(short_help="Forward every call to a live server, and write it to a file.")(capture)
+app.command(short_help="Ask an interceptor or a processor how it is doing.")(status)
+app.command(short_help="Show the verdict and what it rests on.")(report)
+app.command(short_help="Write stored pairs, one by one.")(export)
+app.command(short_help="Judge the candidates: exit code 0 is GO, 1 NO_GO, 2 NOT_YET.")(gate)
+app.command("check-config", short_help="Check a configuration file, or say what it will do.")(check_config)
+app.add_typer(protocol, name="protocol", short_help="List protocols, and check a map against captured calls.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -109,7 +114,9 @@ def _explain(error: Exception) -> int:
     if isinstance(error, typer.Abort):
         return _EX_INTERRUPTED
     if isinstance(error, _USAGE_ERROR):
-        return _complain(error.format_message(), EX_USAGE)
+        return _complain(error.format_message().removeprefix("Invalid value: "), EX_USAGE)
+    if isinstance(error, ModuleNotFoundError) and (extra := _EXTRAS.get((error.name or "").partition(".")[0])):
+        return _complain(f"{error.name} is missing: pip install 'shadowmesh[{extra}]'", EX_UNAVAILABLE)
     for kind, code in _CODES:
         if isinstance(error, kind):
             return _complain(str(error), code)

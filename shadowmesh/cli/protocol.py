@@ -17,6 +17,7 @@ from shadowmesh.catalog.configured import ProtocolSettings, read_protocol
 from shadowmesh.errors import ConfigError, DecodeError, ProtocolMapError
 from shadowmesh.mirror.credentials import connect
 from shadowmesh.protocols.protocol_map import MethodMap
+from shadowmesh.settings import complaint
 
 if TYPE_CHECKING:
     from shadowmesh.report.protocol_check import ProtocolCheck
@@ -43,7 +44,7 @@ def list_protocols(
             typer.echo(f"  {method}")
 
 
-@protocol.command()
+@protocol.command(short_help="Say field by field what a map reads of captured calls.")
 def check(
     file: Annotated[str, typer.Argument(metavar="FILE", help="The protocol map, or the name of a known protocol.")],
     sample: Annotated[
@@ -64,7 +65,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> int:
     """
-    Say field by field what a map reads of captured calls; 0 if all messages could be read, 1 if not.
+    Say field by field what a map reads of captured calls; 1 if it reads none of them, or not every message.
 
     Examples of prompts and answers are printed.
     """
@@ -73,7 +74,9 @@ def check(
 
     known = (builtin() if config is None else configuration.load(config).catalog).protocols
     described = {"descriptors": descriptors, "module": module, "reflection": reflection}
-    name, maps = (file, known[file]) if file in known and not Path(file).exists() else _maps(file, described)
+    if not Path(file).exists() and file not in known:
+        raise typer.BadParameter(f"{file}: no such file, and no protocol of that name (shadowmesh protocol list)")
+    name, maps = _maps(file, described) if Path(file).exists() else (file, known[file])
     try:
         found = protocol_check.check(name, maps, read_calls(sample))
     except DecodeError as error:
@@ -91,7 +94,10 @@ def _maps(file: str, described: dict[str, str | None]) -> tuple[str, Mapping[str
         given = read_protocol(ProtocolSettings.model_validate({"file": file, **described}), connect)
         return given.protocol, given.bound()
     except ValidationError as error:
-        raise typer.BadParameter(str(error.errors()[0]["msg"]).removeprefix("Value error, ")) from error
+        raise typer.BadParameter(complaint(error.errors()[0])) from error
+    except ConfigError as error:
+        # Its keys are our options, but for the map itself, whose name is in the problem.
+        raise typer.BadParameter(error.problem, param_hint=f"--{error.key}" if error.key != "file" else None) from error
     except ProtocolMapError as error:
         raise ConfigError(str(error), source=file) from error
 

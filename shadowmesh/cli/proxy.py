@@ -18,6 +18,7 @@ from shadowmesh.cli.log import logged
 from shadowmesh.config import Config
 from shadowmesh.errors import ConfigError
 from shadowmesh.proxy.settings import ProxySettings
+from shadowmesh.settings import complaint
 
 # Beyond what calls in flight get: shadows, and the export of their spans.
 _AFTER_GRACE = 15.0
@@ -63,7 +64,7 @@ def with_options(settings: ProxySettings, changes: dict[str, object], live: str 
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         option = "--live" if first["loc"][0] == "live" else f"--{first['loc'][0]}"
-        raise typer.BadParameter(str(first["msg"]).removeprefix("Value error, "), param_hint=option) from error
+        raise typer.BadParameter(complaint(first), param_hint=option) from error
 
 
 async def _serve(config: Path | None, settings: ProxySettings, catalog: Catalog, *, worker: bool) -> None:
@@ -90,7 +91,7 @@ async def _serve(config: Path | None, settings: ProxySettings, catalog: Catalog,
             sys.stdout.buffer.write(READY)
             sys.stdout.buffer.flush()
         else:
-            typer.echo(announcement(settings, running.port))
+            typer.echo(announcement("proxy", settings, running.port))
         await stop.wait()
         await running.drain(settings.grace)
     finally:
@@ -114,7 +115,7 @@ async def _supervise(config: Path | None, settings: ProxySettings) -> None:
         workers = Workers(command, settings.workers)
         try:
             await workers.start()
-            typer.echo(announcement(settings, int(listen.rpartition(":")[2])))
+            typer.echo(announcement("proxy", settings, int(listen.rpartition(":")[2])))
             await stop.wait()
         finally:
             await workers.stop(settings.grace + _AFTER_GRACE)
@@ -140,8 +141,8 @@ def _stop_with_input(stop: asyncio.Event) -> None:
     loop.add_reader(sys.stdin.fileno(), readable)
 
 
-def announcement(settings: ProxySettings, port: int) -> str:
+def announcement(command: str, settings: ProxySettings, port: int) -> str:
     """Return what is said when the port is open."""
     live = "" if settings.live is None else settings.live.address
     many = f", {settings.workers} workers" if settings.workers > 1 else ""
-    return f"shadowmesh proxy: {settings.listen.rpartition(':')[0]}:{port} to {live}{many}"
+    return f"shadowmesh {command}: {settings.listen.rpartition(':')[0]}:{port} to {live}{many}"

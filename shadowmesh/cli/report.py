@@ -15,16 +15,14 @@ from urllib.parse import urlsplit
 import typer
 
 from shadowmesh.cli.gate import sources
-from shadowmesh.cli.store_options import MOMENT, moment
+from shadowmesh.cli.store_options import MOMENT, STORE, moment
 from shadowmesh.errors import StartError
 
 _NEEDED = ("matplotlib", "jinja2")
 
 
 def report(
-    store: Annotated[
-        str | None, typer.Option(metavar="URL", help="sqlite:///path, or postgresql://user@host/database.")
-    ] = None,
+    store: Annotated[str | None, typer.Option(metavar="URL", help=STORE)] = None,
     config: Annotated[
         Path | None,
         typer.Option("--config", "-c", metavar="FILE", help="The criteria, and the store where --store is not given."),
@@ -60,7 +58,7 @@ def report(
     if html is not None:
         _check_html(html)
     traces = _address(jaeger)
-    url, plans = sources(store, config, experiment, target)
+    url, plans = sources(store, config, experiment, target, ways="--store or --config")
     now_ns = time.time_ns()
     since_ns = moment(since, now_ns, "--since")
     reader = Reader.open(url)
@@ -103,7 +101,7 @@ def _check_html(file: Path) -> None:
         raise typer.BadParameter(f"{file.parent} is no directory", param_hint="--html")
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise StartError(f"--html needs {' and '.join(missing)}: install shadowmesh[report]")
+        raise StartError(f"--html needs {' and '.join(missing)}: pip install 'shadowmesh[report]'")
 
 
 def _address(url: str | None) -> str:

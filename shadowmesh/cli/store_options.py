@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from shadowmesh.settings import Seconds
+from shadowmesh.settings import Seconds, complaint
 from shadowmesh.store.settings import StoreUrl
 
 _WHEN, _AGO = "a moment (2026-01-31T12:00:00Z; UTC unless it says otherwise)", "how long ago (36h)"
 MOMENT = f"{_WHEN} or {_AGO}"
+STORE = "sqlite:///relative/path, sqlite:////absolute/path or postgresql://user@host/database."
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 # Every database has integers up to here; who asks for the year 1 or 9999 means all, or nothing.
@@ -28,8 +29,7 @@ def store_url(text: str) -> str:
     try:
         return TypeAdapter[StoreUrl](StoreUrl).validate_python(text).get_secret_value()
     except ValidationError as error:
-        problem = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise typer.BadParameter(problem, param_hint="--store") from None
+        raise typer.BadParameter(complaint(error.errors()[0]), param_hint="--store") from None
 
 
 def seconds(text: str, option: str) -> float:
@@ -42,8 +42,7 @@ def seconds(text: str, option: str) -> float:
     try:
         return TypeAdapter[float](Seconds).validate_python(float(text) if text.isdecimal() else text)
     except ValidationError as error:
-        problem = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise typer.BadParameter(f"{text}: {problem}", param_hint=option) from None
+        raise typer.BadParameter(f"{text}: {complaint(error.errors()[0])}", param_hint=option) from None
 
 
 def moment(text: str | None, now_ns: int, option: str) -> int | None:

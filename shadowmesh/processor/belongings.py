@@ -56,5 +56,6 @@ async def _open_journal(settings: JournalSettings, *, faults: Faults, wall_ns: C
     try:
         await asyncio.to_thread(settings.path.mkdir, mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise StartError(f"processor.journal.directory: {settings.path} cannot be used: {error}") from error
+        reason = error.strerror or error
+        raise StartError(f"processor.journal.directory: {settings.path} cannot be used: {reason}") from error
     return Journal(settings, faults=faults, wall_ns=wall_ns)

@@ -83,7 +83,7 @@ class HttpServer:
             )
         except OSError as error:
             reason = "is the port taken?" if error.errno == errno.EADDRINUSE else error.strerror
-            raise StartError(f"cannot listen on {self._listen}: {reason}") from error
+            raise StartError(f"processor.http_listen: cannot listen on {self._listen}: {reason}") from error
         taken: int = self._server.sockets[0].getsockname()[1]
         return taken
 

@@ -33,7 +33,8 @@ def identity(data: Path) -> str:
             new.unlink()
         name = path.read_text(encoding="ascii").strip()
     except (OSError, ValueError) as error:
-        raise StartError(f"processor.data: {data} cannot be used: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise StartError(f"processor.data: {data} cannot be used: {reason}") from error
     if not name:
         raise StartError(f"processor.data: {data / 'processor-id'} is empty")
     return name

@@ -40,7 +40,7 @@ def capturing(live: str, *more: str) -> Iterator[tuple[str, list[str]]]:
     said: list[str] = []
     try:
         assert process.stdout is not None
-        found = re.match(r"shadowmesh proxy: (\S+) to ", process.stdout.readline())
+        found = re.match(r"shadowmesh capture: (\S+) to ", process.stdout.readline())
         assert found is not None
         yield found[1], said
         process.send_signal(signal.SIGTERM)
@@ -204,3 +204,22 @@ def test_wrong_usage_is_64_and_one_line(
 ) -> None:
     assert main(arguments) == 64
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("capture", "--to", "calls", "--live", "127.0.0.1:1", "--max-age", "soon"), "value for --max-age: "),
+        (("capture", "--to", "calls", "--live", "127.0.0.1:1", "--method", "oops"), "value for --method: 'oops'"),
+        (("protocol", "check", "vlm", "--sample", "."), "vlm: no such file, and no protocol of that name"),
+        (("protocol", "check", "acme.yaml", "--descriptors", "gone", "--sample", "."), "value for --descriptors: gone"),
+        (("protocol", "check", "acme.yaml", "--sample", "."), "acme.yaml: acme: no descriptors for /acme.Models/Ask: "),
+        (("protocol", "check", "wrong.yaml", "--sample", "."), "shadowmesh: wrong.yaml: versoin: unknown key, perhaps"),
+    ],
+)
+def test_what_is_wrong_is_named_as_it_was_given(
+    folder: Path, arguments: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "wrong.yaml").write_text((folder / "acme.yaml").read_text().replace("version", "versoin"))
+    assert main(arguments) == 64
+    assert said in capsys.readouterr().err

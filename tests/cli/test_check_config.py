@@ -37,6 +37,14 @@ def test_it_explains_in_words(file: str, capsys: pytest.CaptureFixture[str]) -> 
     assert "They cost $34.20 an hour" in said
 
 
+def test_a_tokenizer_that_the_server_would_miss_is_missed_here(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with Path(file).open("a") as opened:
+        opened.write("  tokenizers: {llama-3: no/such/tokenizer.json}\n")
+    assert main(("check-config", file)) == 64
+    said = f"shadowmesh: {file}: mirror.tokenizers.llama-3: no/such/tokenizer.json: no such file\n"
+    assert capsys.readouterr().err == said
+
+
 def test_it_explains_as_json_of_a_shape_with_a_version(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(("check-config", "--explain", "--json", "--rate", "100", file)) == 0
     said = json.loads(capsys.readouterr().out)

@@ -18,6 +18,14 @@ experiments:
 """
 
 
+NO_PACKAGE = """
+import sys
+sys.modules[{name!r}] = None
+from shadowmesh.cli.main import main
+sys.exit(main({arguments!r}))
+"""
+
+
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "shadowmesh", *arguments], capture_output=True, text=True, timeout=60, check=False
@@ -30,6 +38,34 @@ def test_wrong_usage_is_64_and_one_line(arguments: tuple[str, ...], capsys: pyte
     error = capsys.readouterr().err
     assert error.startswith("shadowmesh: ")
     assert error.count("\n") == 1
+
+
+def test_what_is_wrong_comes_without_words_of_the_parser(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(()) == 64
+    assert capsys.readouterr().err == "shadowmesh: a command is missing; see shadowmesh --help\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("processor",),
+        ("gate", "--store", "sqlite:///none.db", "--wait", "1h"),
+        ("report", "--store", "sqlite:///none.db"),
+        ("export", "--store", "sqlite:///none.db"),
+    ],
+)
+def test_the_extra_whose_package_is_missing_is_named(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    program = NO_PACKAGE.format(name="sqlalchemy", arguments=arguments)
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    said = "shadowmesh: sqlalchemy is missing: pip install 'shadowmesh[processor]'\n"
+    assert (ended.returncode, ended.stderr) == (69, said)
+
+
+def test_every_command_is_told_in_one_line_of_80_columns() -> None:
+    commands = run("--help").stdout.partition("Commands:\n")[2].splitlines()
+    assert len(commands) == 11
+    assert [line for line in commands if line.startswith("   ") or "..." in line] == []
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_an_empty_store_is_a_report_too(tmp_path: Path, capsys: pytest.CaptureFi
     ("arguments", "code", "said"),
     [
         (["--store", "sqlite:///none.db"], 69, "no store"),
-        ([], 64, "--store"),
+        ([], 64, "shadowmesh: --store or --config says whose evidence to judge"),
         (["--store", "sqlite:///none.db", "--html", "no/such/folder/x.html"], 64, "no directory"),
         (["--store", "sqlite:///none.db", "--jaeger", "javascript:alert(1)"], 64, "not http"),
         (["--store", "sqlite:///none.db", "--since", "yesterday"], 64, "yesterday"),
@@ -109,4 +109,4 @@ def test_the_extra_that_is_missing_is_named(tmp_path: Path) -> None:
     )
     ended = subprocess.run([sys.executable, "-c", without], capture_output=True, text=True, timeout=60, check=False)
     assert (ended.returncode, ended.stderr.count("\n")) == (69, 1)
-    assert "install shadowmesh[report]" in ended.stderr
+    assert "pip install 'shadowmesh[report]'" in ended.stderr

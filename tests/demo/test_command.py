@@ -174,7 +174,7 @@ async def test_otlp_sends_everything_to_a_collector_too(tmp_path: Path) -> None:
     [
         (("--seconds", "0"), 64, "--seconds"),
         (("--json", "no/such/directory/file"), 64, "--json"),
-        (("--otlp", "http://127.0.0.1:1"), 69, "nothing listens at --otlp http://127.0.0.1:1"),
+        (("--otlp", "http://127.0.0.1:1"), 69, "nothing listens at --otlp http://127.0.0.1:1: Connect call failed"),
         (("--otlp", "http://:nonsense"), 69, "--otlp"),
     ],
 )

@@ -147,5 +147,9 @@ async def _reachable(otlp: str) -> str:
             _, writer = await asyncio.open_connection(parts.hostname, parts.port or 4317)
         writer.close()
     except (OSError, ValueError, TimeoutError) as error:
-        raise StartError(f"nothing listens at --otlp {otlp}: {str(error) or 'no answer'}") from error
+        raise StartError(f"nothing listens at --otlp {otlp}: {_reason(error)}") from error
     return endpoint
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or "no answer"
