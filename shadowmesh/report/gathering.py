@@ -42,6 +42,8 @@ _FINE = {By.DURATION: 1.0, By.COST: 0.0, By.SIMILARITY: 1.0}
 _MOST_DIFFS = 5
 _DAY = 86_400.0
 _SHORT = 3600.0
+# The pairs of less are a burst, and no rate.
+_LEAST = 10.0
 
 
 def gather(
@@ -168,7 +170,7 @@ def _use(ledger: Ledger, counts: Sequence[StatusCount]) -> DailyUse | None:
     calls_a_pair = sum(one.calls for one in counts) / looked_at if looked_at else 1.0
     assumptions = [f"Means over {pairs:,} pairs of which both legs are known."]
     calls_per_day = None
-    if lasted > 0:
+    if lasted >= _LEAST:
         calls_per_day = ledger.pairs * calls_a_pair / lasted * _DAY
         assumptions.append(
             f"Calls a day: {ledger.pairs:,} pairs in {units.elapsed(lasted)}, each standing for {calls_a_pair:,.3g}"

@@ -14,6 +14,8 @@ from shadowmesh.verdict.records import Finding, Gate, Reason, Result
 _MINUTE: Final = 60.0
 _FEW: Final = 1000
 """Of fewer pairs an estimate may be at its limit by luck, so that nothing is said of what will never be decided."""
+_FORESEEN_FROM: Final = 100
+"""Of fewer pairs the evidence of a pair is mostly luck, and how many are needed would be too few by a factor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +160,7 @@ def _needed(question: Question, levels: Levels, result: Result, reason: Reason) 
         (question.failing, log_threshold(levels.failing), levels.min_blocks_against),
     )
     evidence, threshold, blocks = max(sides, key=lambda side: side[0].growth)
-    if evidence.growth <= 0:
+    if evidence.growth <= 0 or question.pairs < _FORESEEN_FROM:
         return None, None
     pairs = max(0, ceil((threshold * question.factor - evidence.log) / evidence.growth))
     minutes = max(0, blocks - question.blocks) * _MINUTE

@@ -111,6 +111,17 @@ def test_nothing_of_the_future_is_shown(url: str) -> None:
     assert one.use is None or one.use.calls_per_day is None
 
 
+@pytest.mark.parametrize(("seconds", "known"), [(2, False), (20, True)])
+def test_a_burst_of_seconds_is_no_rate_for_a_day(url: str, seconds: int, known: bool) -> None:
+    cost = Cost(amount=0.001, currency="USD", source="local")
+    records = [pair("a", cost=cost), pair("b", cost=cost, dispatched=float(seconds))]
+    with Store.open(StoreSettings.model_validate({"url": url}), name="one", instance="i", now_ns=T0) as store:
+        store.add(records, now_ns=T0)
+    use = only(gathered(url)).use
+    assert use is not None
+    assert (use.calls_per_day is not None) == known
+
+
 def test_outputs_that_differ_are_shown_word_by_word(url: str) -> None:
     diffs = only(gathered(judged_store(url, content=True))).diffs
     assert len(diffs) == 5

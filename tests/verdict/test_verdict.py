@@ -90,6 +90,15 @@ def test_what_is_on_its_way_says_how_long_it_still_takes() -> None:
     assert verdict.pairs_per_second == pytest.approx(3000 / 7200, rel=0.2)
 
 
+@pytest.mark.parametrize(("pairs", "foreseen"), [(30, False), (150, True)])
+def test_of_a_few_pairs_nobody_can_tell_how_many_more_it_takes(pairs: int, foreseen: bool) -> None:
+    verdict = judged(drawn(pairs, ratio=10.0, minutes=5), now_ns=START_NS + 6 * MINUTE_NS)
+    latency, coverage = found(verdict, "latency.duration.p95"), found(verdict, "coverage")
+    assert latency.result is Result.NOT_YET
+    assert (latency.eta_pairs is not None) == foreseen
+    assert coverage.eta_pairs == 10_001 - pairs
+
+
 def test_the_pace_of_a_service_that_went_quiet_is_unknown() -> None:
     verdict = judged(drawn(3000), now_ns=NOW + 600 * MINUTE_NS)
     assert (verdict.pairs_per_second, verdict.eta_seconds) == (0.0, None)
