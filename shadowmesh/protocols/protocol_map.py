@@ -85,12 +85,12 @@ class MethodMap:
         self._response_class = response
         self.identity = None if settings.identity is None else Identity(settings.identity, descriptor_of(request))
         asked, said = _Compiler(request, settings.tensors.request), _Compiler(response, settings.tensors.response)
-        self.request = asked.all(settings.request, in_calls=True)
+        self.request = asked.all("request", settings.request, in_calls=True)
         named = {self.identity.key} if self.identity is not None and self.identity.key is not None else frozenset()
         self.metadata_keys = keys_of(self.request.values()) | named
         """The keys of a call's metadata that are read, and no others are."""
         self.parts = RequestParts(settings.parts, request, asked.any)
-        self.response = said.all(settings.response)
+        self.response = said.all("response", settings.response)
         self.tool_calls = tool_calls(settings.response.tool_calls, response)
         content = [self.response[name] for name in CONTENT if name in self.response]
         self.pieces = Pieces(
@@ -203,9 +203,16 @@ class _Compiler:
             raise ProtocolMapError(f"{text!r} is {found.kind}, which cannot be read as {name}")
         return found
 
-    def all(self, sources: Settings, *, in_calls: bool = False) -> dict[str, Source]:
+    def all(self, section: str, sources: Settings, *, in_calls: bool = False) -> dict[str, Source]:
+        """Compile all sources of a section of the map, whose name and key stand in what is wrong with one."""
         texts: dict[str, Any] = sources.model_dump(exclude={"tool_calls", "cost"}, exclude_none=True)
-        return {name: self.one(name, text, in_calls=in_calls) for name, text in texts.items()}
+        found = {}
+        for name, text in texts.items():
+            try:
+                found[name] = self.one(name, text, in_calls=in_calls)
+            except ProtocolMapError as error:
+                raise ProtocolMapError(f"{section}.{name}: {error}") from error
+        return found
 
 
 def _is_settable(found: Source, method_map: MethodMap) -> bool:

@@ -43,13 +43,13 @@ def test_a_bad_path_names_protocol_method_and_path(method: dict[str, Any]) -> No
 @pytest.mark.parametrize(
     ("method", "problem"),
     [
-        ({"response": {"text": "usage"}}, "'usage' is message, which cannot be read as text"),
+        ({"response": {"text": "usage"}}, "response.text: 'usage' is message, which cannot be read as text"),
         ({"response": {"model": "usage.input_tokens"}}, "cannot be read as model"),
         ({"response": {"input_tokens": "model"}}, "'model' is text, which cannot be read as input_tokens"),
         ({"response": {"tool_calls": {"calls": "usage", "name": "name"}}}, "'usage' is not one list"),
         ({"response": {"tool_calls": {"calls": "tool_calls[*]", "name": "id[*]"}}}, "is not repeated"),
         ({"request": {"temperature": "model"}}, "cannot be read as temperature"),
-        ({"request": {"seed": "sampling.temperature"}}, "cannot be read as seed"),
+        ({"request": {"seed": "sampling.temperature"}}, "request.seed: 'sampling.temperature' is .* be read as seed"),
         ({"exchanges": {"request": "sampling", "response": "model", "end": "usage"}}, "cannot be read as id"),
     ],
 )
