@@ -28,7 +28,7 @@ chance of at most alpha, however often one looks. NO_GO takes one criterion or g
 that are asked alone share another alpha; the variance guard is a heuristic. Another attempt has half of the alpha, so
 that of all attempts together a bad candidate gets through with at most twice alpha, however often it is begun.
 
-How often it is, by simulation: ``make sim`` reproduces this in twenty minutes, with fixed seeds, and has the rows
+How often it is, by simulation: ``make sim`` reproduces this in a quarter of an hour, with fixed seeds, and has the rows
 left out here. Looked at every 50 to 500 pairs, to 20 000 pairs (with outages: every minute, to 25 hours) at alpha 5 %.
 
 ====================================================================  ============  =============  ===================
@@ -65,7 +65,7 @@ P95 ratio 1.3, errors 0 or 1 % on both sides                          NO_GO     
 P95 ratio 1.4, errors 0.5 %                                           NO_GO         4 in 5         by 3 000 pairs
 errors 2 v 0.5 %                                                      NO_GO         4 in 5         by 4 000 pairs
 win rate 40 % of what is no tie                                       NO_GO         4 in 5         by 10 000 pairs
-one of six methods 1.5 times as slow                                  NO_GO         4 in 5         by 9 500 pairs
+one of six methods 1.5 times as slow                                  NO_GO         4 in 5         by 10 000 pairs
 3 % shed: at random; the longest                                      by length     0.5, 100 %     10.5 %; by 1 000
 errors 1 v 1 %, to 100 000 pairs; 5 v 1 % since a moment ago          alarm         4, 82 %        20 %; by 800 pairs
 ====================================================================  ============  =============  ===================
