@@ -62,6 +62,7 @@ def with_policies(plain: dict[str, Any], accounts: Path, token: Path) -> dict[st
                 "transform": {"model": "bench-2b", "system_prompt": {"prepend": "Answer briefly. "}},
                 "allow_unsafe": ["/shadowmesh.v1.Inference/StreamGenerate"],
                 "stubs": {"search": "nothing was found"},
+                "warm_up": {"calls": 100},
                 "budget": {
                     "per_hour": 1e6,
                     "per_day": 1e7,
