@@ -49,26 +49,23 @@ def dispatch(loop: asyncio.AbstractEventLoop, multicallable: Any, finished: Call
     )
 
 
-def test_the_end_of_the_requests_after_a_hole_in_them_is_never_said_to_the_backend() -> None:
+async def test_the_end_of_the_requests_after_a_hole_in_them_is_never_said_to_the_backend() -> None:
+    over = asyncio.Event()
     with Backend(answering) as backend, grpc.insecure_channel(backend.address) as channel:
-        over = asyncio.Event()
 
-        async def played() -> ShadowStream:
-            late = LateCall(channel.stream_stream("/acme.Model/Talk"))
-            shadow = ShadowStream(dispatch(asyncio.get_running_loop(), late, over.set))
-            shadow.send(b"a")
-            assert await asyncio.to_thread(until, lambda: [call.requests for call in backend.calls] == [[b"a"]])
-            # The second message was let go, so nothing that follows is what the live server was asked.
-            shadow.stop(CallEnd.CUT)
-            shadow.send(b"c")
-            shadow.half_close()
-            heard = await asyncio.to_thread(
-                until, lambda: backend.calls[0].half_closed or len(backend.calls[0].requests) > 1, 0.2
-            )
-            assert not heard
-            late.let_go.set()
-            await asyncio.wait_for(over.wait(), 20)
-            return shadow
+        def goes_on() -> bool:
+            return backend.calls[0].half_closed or len(backend.calls[0].requests) > 1
 
-        seen = asyncio.run(played()).observation
-        assert (seen.end, seen.status, seen.sent) == (CallEnd.CUT, "CANCELLED", 1)
+        late = LateCall(channel.stream_stream("/acme.Model/Talk"))
+        shadow = ShadowStream(dispatch(asyncio.get_running_loop(), late, over.set))
+        shadow.send(b"a")
+        assert await asyncio.to_thread(until, lambda: [call.requests for call in backend.calls] == [[b"a"]])
+        # The second message was let go, so nothing that follows is what the live server was asked.
+        shadow.stop(CallEnd.CUT)
+        shadow.send(b"c")
+        shadow.half_close()
+        assert not await asyncio.to_thread(until, goes_on, 0.2)
+        late.let_go.set()
+        await asyncio.wait_for(over.wait(), 20)
+    seen = shadow.observation
+    assert (seen.end, seen.status, seen.sent) == (CallEnd.CUT, "CANCELLED", 1)
